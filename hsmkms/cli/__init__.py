@@ -1,0 +1,8 @@
+"""The commands: read the configuration, call what `wiring`, `supervisor` and `instance` offer, show the result.
+
+Laws:
+
+- results go to standard output, everything else to standard error; with `--json` standard output is one JSON value;
+- an error is one sentence and an exit code of sysexits.h: 78 the installation is wrong, 75 try again, 65 no such thing;
+- secrets are shown only by the command that makes them.
+"""

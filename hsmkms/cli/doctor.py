@@ -1,0 +1,81 @@
+"""`hsmkms doctor`: what this token really does, found by trying."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hsmkms import config, wiring
+from hsmkms.cli.running import ConfigOption, JsonOption, run, saying
+
+if TYPE_CHECKING:
+    from hsmkms.hsm.report import AlgorithmFinding, LengthFinding, TokenReport
+
+
+def doctor(config_path: ConfigOption, as_json: JsonOption = False) -> None:
+    """Try out what this token really does, per wrapping algorithm and per length, and show every exception.
+
+    The token must have been initialised ('hsmkms init'); nothing in it is changed. Exit code 78 if the service would
+    refuse to start with it.
+    """
+    with saying():
+        report = run(wiring.examine(config.load(config_path)))
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+    else:
+        _show(Console(), report)
+    with saying():
+        report.require_usable()
+
+
+def _show(console: Console, report: TokenReport) -> None:
+    token = report.token
+    console.print(f"[bold]{token.label}[/bold], serial {token.serial}, {token.manufacturer} {token.model}")
+    console.print(f"{token.module} ({token.module_description} {token.module_version}), profile {token.profile}")
+    console.print(
+        f"edition {report.edition.value}: exactly {report.edition.material_bits} bits; {report.fingerprint_note}\n"
+    )
+    algorithms = Table("wrapping algorithm", "offered by the token", "damaged ciphertext", "lengths accepted", box=None)
+    for finding in report.algorithms:
+        algorithms.add_row(
+            finding.algorithm.value,
+            "yes" if finding.works else f"no: {finding.why_not}",
+            ("refused" if finding.corrupt_refused else "NOT always refused") if finding.works else "-",
+            _accepted(finding),
+        )
+    console.print(algorithms)
+    console.print()
+    for finding in report.algorithms:
+        if finding.works:
+            console.print(_lengths(finding))
+            console.print()
+    console.print(f"CKA_VALUE_LEN of an unwrapped key: {report.value_len}\n")
+    checks = Table("check", "", "what the token did", box=None)
+    for check in report.checks:
+        verdict = "[green]ok[/green]" if check.passed else "[yellow]known[/yellow]" if check.exception else "[red]NO[/red]"
+        checks.add_row(check.check, verdict, f"{check.finding} {check.exception}".strip())
+    console.print(checks)
+    for sentence in report.refusals:
+        console.print(f"[red]{sentence}[/red]")
+
+
+def _accepted(finding: AlgorithmFinding) -> str:
+    lengths = sorted({found.length_bytes for found in finding.lengths if found.accepted})
+    return ", ".join(f"{length} bytes" for length in lengths) or "-"
+
+
+def _lengths(finding: AlgorithmFinding) -> Table:
+    table = Table(f"{finding.algorithm.value}: length", "plaintext", "", "by which step", box=None)
+    for found in finding.lengths:
+        table.add_row(
+            f"{found.length_bytes} bytes", found.plaintext, "accepted" if found.accepted else "refused", _step(found)
+        )
+    return table
+
+
+def _step(found: LengthFinding) -> str:
+    return f"{found.refused_by} ({found.detail})" if found.detail else found.refused_by

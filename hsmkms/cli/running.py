@@ -1,0 +1,46 @@
+"""How every command starts and ends: the configuration option, and errors as one sentence and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+
+import typer
+
+from hsmkms.core.errors import CallerFault, HsmkmsError, OperatorFault, TemporarilyUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+Result = TypeVar("Result")
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", metavar="F", help="The configuration file, hsmkms.toml.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else on standard output.")]
+
+_EXIT_CODES: Final = (
+    (OperatorFault, os.EX_CONFIG),
+    (TemporarilyUnavailable, os.EX_TEMPFAIL),
+    (CallerFault, os.EX_DATAERR),
+    (HsmkmsError, os.EX_SOFTWARE),
+)
+
+
+@contextlib.contextmanager
+def saying() -> Iterator[None]:
+    """Turn an error of ours into its sentence on standard error and its exit code."""
+    try:
+        yield
+    except HsmkmsError as error:
+        typer.echo(f"hsmkms: {error.message}", err=True)
+        code = next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+        raise typer.Exit(code) from error
+
+
+def run(coroutine: Coroutine[object, object, Result]) -> Result:
+    """Run a command's coroutine to its end."""
+    return asyncio.run(coroutine)

@@ -1,0 +1,83 @@
+"""Secrets that cannot be printed.
+
+Laws:
+
+- `repr`, `str`, `format` and pickling never show the value;
+- equality takes the same time wherever the values differ;
+- `reveal` is the one way out, so that a reader can search for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import NoReturn
+
+
+class Secret:
+    """Bytes that only `reveal` gives back."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        """Keep `value`."""
+        self._value = bytes(value)
+
+    def reveal(self) -> bytes:
+        """Return the bytes themselves."""
+        return self._value
+
+    def __len__(self) -> int:
+        """Return the length in bytes."""
+        return len(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare in constant time."""
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        return hmac.compare_digest(self._value, other._value)
+
+    def __hash__(self) -> int:
+        """Return the hash of a digest, so that the value does not steer a table."""
+        return hash(hashlib.sha256(self._value).digest())
+
+    def __repr__(self) -> str:
+        """Show the kind and the length only."""
+        return f"<{type(self).__name__} of {len(self._value)} bytes>"
+
+    __str__ = __repr__
+
+    def __format__(self, _spec: str) -> str:
+        """Show what `repr` shows."""
+        return repr(self)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied by reduction.
+
+        Raises:
+            TypeError: always.
+        """
+        message = f"{type(self).__name__} cannot be pickled"
+        raise TypeError(message)
+
+
+class ImportToken(Secret):
+    """The opaque string a client gets and returns; only its digest is stored."""
+
+    __slots__ = ()
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 under which its ticket is found (32 bytes)."""
+        return hashlib.sha256(self._value).digest()
+
+
+class Pin(Secret):
+    """A token's user PIN; only a host has one."""
+
+    __slots__ = ()
+
+
+class SecretKey(Secret):
+    """The secret half of an API credential."""
+
+    __slots__ = ()

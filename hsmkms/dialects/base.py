@@ -1,0 +1,91 @@
+"""What the web room hands to a dialect and gets back, and what a dialect asks of the service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from hsmkms.core.credentials import Caller
+    from hsmkms.core.errors import HsmkmsError
+    from hsmkms.core.ids import AccessId, RequestId
+    from hsmkms.core.wrapping import WrappingAlgorithm
+    from hsmkms.service.commands import Command, OpenCredential, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """The request line and the headers exactly as they arrived; every string stands for bytes in ISO 8859-1."""
+
+    method: str
+    target: str
+    """The request target of RFC 9112 3.2, percent-encoding untouched."""
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    """Name and value in the order of arrival."""
+
+    @property
+    def path(self) -> str:
+        """The target up to the first '?'."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """The target after the first '?', without it."""
+        return self.target.partition("?")[2]
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Return every value of the header `name` (in lower case), without the white space around it."""
+        return tuple(value.strip(" \t") for each, value in self.headers if each.lower() == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What to send, and what the access log may say of it."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = field(repr=False)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Facts for the access log, such as the action, the code and the account; nothing secret."""
+
+
+class KeyService(Protocol):
+    """What a dialect asks of the service room."""
+
+    @property
+    def offered_algorithms(self) -> Collection[WrappingAlgorithm]:
+        """The wrapping algorithms that both the token and the configuration offer."""
+
+    async def execute(self, caller: Caller, command: Command) -> Outcome:
+        """Do what `caller` asks.
+
+        Raises:
+            CallerFault: it cannot be granted.
+            ServiceFault: it could not be done.
+        """
+
+    async def secret_of(self, access_id: AccessId) -> OpenCredential | None:
+        """Return the credential with its secret, or None if there is none that is switched on.
+
+        Raises:
+            ServiceFault: it could not be found out.
+        """
+
+
+class Dialect(Protocol):
+    """One cloud's API."""
+
+    @property
+    def name(self) -> str:
+        """The dialect's name in logs."""
+
+    def claims(self, head: RequestHead) -> bool:
+        """Tell from the head alone whether the request speaks this dialect."""
+
+    async def answer(self, head: RequestHead, body: bytes, request_id: RequestId) -> Reply:
+        """Answer the request; every `HsmkmsError` becomes a reply of this dialect."""
+
+    def refuse(self, head: RequestHead, error: HsmkmsError, request_id: RequestId) -> Reply:
+        """Say `error` in this dialect: for what is found before or outside of `answer`."""

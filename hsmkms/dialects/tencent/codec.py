@@ -1,0 +1,191 @@
+"""The actions: how a wire request becomes a command, and which fields its outcome is shown as."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from hsmkms.core import errors
+from hsmkms.core.ids import from_seconds, key_id
+from hsmkms.core.keys import KeyState, KeyUsage, Origin
+from hsmkms.core.secrets import ImportToken
+from hsmkms.core.wrapping import WRAPPING_KEY_SPEC, WrappingAlgorithm
+from hsmkms.dialects import strict_base64
+from hsmkms.dialects.tencent import fields, wire
+from hsmkms.service import commands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hsmkms.dialects.strict_json import JsonObject
+    from hsmkms.dialects.tencent.fields import View
+    from hsmkms.service.commands import Command, Outcome
+
+RequestT = TypeVar("RequestT", bound=wire.Request)
+OutcomeT = TypeVar("OutcomeT", bound="Outcome")
+
+_ALIAS: Final = re.compile(r"(?!kms-)[A-Za-z0-9][A-Za-z0-9_-]{0,59}", re.ASCII)
+_EXTERNAL_TYPE: Final = 2
+_TYPES: Final[Mapping[int, Origin]] = {1: Origin.GENERATED, _EXTERNAL_TYPE: Origin.EXTERNAL}
+_USAGES_ELSEWHERE: Final = frozenset(
+    {
+        "ASYMMETRIC_DECRYPT_RSA_2048",
+        "ASYMMETRIC_DECRYPT_SM2",
+        "ASYMMETRIC_SIGN_VERIFY_SM2",
+        "ASYMMETRIC_SIGN_VERIFY_ECC",
+        "ASYMMETRIC_SIGN_VERIFY_RSA_2048",
+        "ASYMMETRIC_SIGN_VERIFY_ECDSA384",
+    }
+)
+"""Documented, and not offered here."""
+_LISTED_STATES: Final = frozenset({KeyState.ENABLED, KeyState.DISABLED, KeyState.PENDING_IMPORT})
+_STATE_FILTERS: Final[Mapping[int, frozenset[KeyState] | None]] = {
+    0: None,
+    1: frozenset({KeyState.ENABLED}),
+    2: frozenset({KeyState.DISABLED}),
+    3: frozenset({KeyState.PENDING_DELETE}),
+    4: frozenset({KeyState.PENDING_IMPORT}),
+    5: frozenset({KeyState.ARCHIVED}),
+}
+_ORIGIN_FILTERS: Final[Mapping[str, Origin | None]] = {
+    "": None,
+    "ALL": None,
+    **{name: origin for origin, name in fields.ORIGINS.items()},
+}
+_USAGE_FILTERS: Final[Mapping[str, KeyUsage | None]] = {
+    "": KeyUsage.ENCRYPT_DECRYPT,
+    "ALL": None,
+    **{usage.value: usage for usage in KeyUsage},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An outcome that needs no service."""
+
+    outcome: Outcome
+
+
+NO_KEYS: Final = Ready(commands.KeysShown(0, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Action(Generic[RequestT, OutcomeT]):
+    """One action: its wire form, the command it asks for, and the fields of its reply."""
+
+    model: type[RequestT]
+    command: Callable[[View, RequestT], Command | Ready]
+    show: Callable[[View, OutcomeT], JsonObject]
+
+    def read(self, view: View, members: JsonObject) -> Command | Ready:
+        """Return the command that the body's `members` ask for.
+
+        Raises:
+            RequestFault: a field is missing, unknown, invalid or not offered.
+            KeyIdMalformed: a key id is not of key-id form.
+        """
+        return self.command(view, wire.read(self.model, members))
+
+
+def _create_key(_view: View, request: wire.CreateKey) -> Command:
+    if not _ALIAS.fullmatch(request.Alias):
+        raise errors.AliasInvalid
+    if request.Type not in _TYPES:
+        raise errors.KeyTypeInvalid("Type must be 1 (generated in the token) or 2 (EXTERNAL, to be imported).")
+    if request.KeyUsage in _USAGES_ELSEWHERE:
+        raise errors.KeyUsageNotOffered
+    if request.KeyUsage not in {"", *KeyUsage}:
+        raise errors.KeyUsageInvalid
+    usage = KeyUsage(request.KeyUsage or KeyUsage.ENCRYPT_DECRYPT)
+    return commands.CreateKey(request.Alias, request.Description, _TYPES[request.Type], usage)
+
+
+def _describe_key(_view: View, request: wire.DescribeKey) -> Command:
+    return commands.DescribeKey(key_id(request.KeyId))
+
+
+def _describe_keys(_view: View, request: wire.DescribeKeys) -> Command:
+    key_ids = tuple(key_id(each) for each in request.KeyIds)
+    if len(set(key_ids)) != len(key_ids):
+        raise errors.KeyIdsRepeated
+    return commands.DescribeKeys(key_ids)
+
+
+def _list_keys(_view: View, request: wire.ListKeys) -> Command | Ready:
+    if request.Role:  # keys that cloud products made: there are no cloud products here
+        return NO_KEYS
+    return commands.ListKeys(request.Offset, request.Limit, states=_LISTED_STATES)
+
+
+def _list_key_detail(_view: View, request: wire.ListKeyDetail) -> Command | Ready:
+    if request.Origin not in _ORIGIN_FILTERS:
+        raise errors.FieldInvalid("Origin", f"use one of {', '.join(filter(None, _ORIGIN_FILTERS))}.")
+    if request.KeyUsage not in _USAGE_FILTERS and request.KeyUsage not in _USAGES_ELSEWHERE:
+        raise errors.FieldInvalid("KeyUsage", f"use one of {', '.join(filter(None, _USAGE_FILTERS))}.")
+    if request.Role or request.KeyUsage in _USAGES_ELSEWHERE:
+        return NO_KEYS
+    return commands.ListKeys(
+        request.Offset,
+        request.Limit,
+        states=_STATE_FILTERS[request.KeyState],
+        origin=_ORIGIN_FILTERS[request.Origin],
+        usage=_USAGE_FILTERS[request.KeyUsage],
+        search=request.SearchKeyAlias,
+        newest_first=not request.OrderType,
+    )
+
+
+def _get_parameters_for_import(view: View, request: wire.GetParametersForImport) -> Command:
+    if request.WrappingAlgorithm not in set(WrappingAlgorithm):
+        raise errors.NotOffered("WrappingAlgorithm", view.offered)
+    if request.WrappingKeySpec != WRAPPING_KEY_SPEC:
+        raise errors.NotOffered("WrappingKeySpec", (WRAPPING_KEY_SPEC,))
+    algorithm = WrappingAlgorithm(request.WrappingAlgorithm)
+    return commands.GetImportParameters(key_id(request.KeyId), algorithm, "WrappingAlgorithm")
+
+
+def _import_key_material(_view: View, request: wire.ImportKeyMaterial) -> Command:
+    return commands.ImportMaterial(
+        key_id(request.KeyId),
+        ImportToken(request.ImportToken.encode("ascii")),
+        strict_base64.decode(request.EncryptedKeyMaterial),
+        from_seconds(request.ValidTo) if request.ValidTo else None,
+    )
+
+
+def _delete_imported_key_material(_view: View, request: wire.DeleteImportedKeyMaterial) -> Command:
+    return commands.DeleteMaterial(key_id(request.KeyId))
+
+
+def _enable_key(_view: View, request: wire.EnableKey) -> Command:
+    return commands.SwitchKey(key_id(request.KeyId), on=True)
+
+
+def _disable_key(_view: View, request: wire.DisableKey) -> Command:
+    return commands.SwitchKey(key_id(request.KeyId), on=False)
+
+
+def _get_service_status(_view: View, _request: wire.GetServiceStatus) -> Command:
+    return commands.DescribeService()
+
+
+def _at_once(_view: View, _request: wire.Request) -> Ready:
+    return Ready(commands.Done())
+
+
+ACTIONS: Final[Mapping[str, Action[Any, Any]]] = {
+    "CreateKey": Action(wire.CreateKey, _create_key, fields.created),
+    "DescribeKey": Action(wire.DescribeKey, _describe_key, fields.described),
+    "DescribeKeys": Action(wire.DescribeKeys, _describe_keys, fields.all_described),
+    "ListKeys": Action(wire.ListKeys, _list_keys, fields.listed),
+    "ListKeyDetail": Action(wire.ListKeyDetail, _list_key_detail, fields.listed_in_detail),
+    "GetParametersForImport": Action(wire.GetParametersForImport, _get_parameters_for_import, fields.import_parameters),
+    "ImportKeyMaterial": Action(wire.ImportKeyMaterial, _import_key_material, fields.nothing),
+    "DeleteImportedKeyMaterial": Action(wire.DeleteImportedKeyMaterial, _delete_imported_key_material, fields.nothing),
+    "EnableKey": Action(wire.EnableKey, _enable_key, fields.nothing),
+    "DisableKey": Action(wire.DisableKey, _disable_key, fields.nothing),
+    "GetServiceStatus": Action(wire.GetServiceStatus, _get_service_status, fields.service_status),
+    "GetRegions": Action(wire.GetRegions, _at_once, fields.regions),
+    "ListAlgorithms": Action(wire.ListAlgorithms, _at_once, fields.algorithms),
+}

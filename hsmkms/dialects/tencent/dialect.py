@@ -1,0 +1,126 @@
+"""The dialect itself: one request from bytes to bytes, in the order of checks that the package states."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hsmkms.core.credentials import Caller
+from hsmkms.core.errors import (
+    ActionUnknown,
+    CredentialUnknown,
+    FieldInvalid,
+    FieldMissing,
+    HsmkmsError,
+    ProtocolUnsupported,
+    VersionUnknown,
+)
+from hsmkms.dialects import strict_json
+from hsmkms.dialects.base import Reply
+from hsmkms.dialects.tencent import auth
+from hsmkms.dialects.tencent.codec import ACTIONS, Ready
+from hsmkms.dialects.tencent.fields import View
+from hsmkms.dialects.tencent.refusals import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hsmkms.core.ids import RequestId
+    from hsmkms.core.material import Edition
+    from hsmkms.core.ports import Clock
+    from hsmkms.dialects.base import KeyService, RequestHead
+    from hsmkms.dialects.strict_json import JsonObject
+
+VERSION: Final = "2019-01-18"
+DEFAULT_REGIONS: Final = ("on-prem",)
+"""The SDKs take any region and we read none; a cloud's region name here would say that the keys are there."""
+
+_HEADERS: Final = (("Content-Type", "application/json"),)
+_LEGACY_QUERY: Final = re.compile(r"(?:^|&)Action=")
+
+
+@dataclass(frozen=True, slots=True)
+class TencentDialect:
+    """Tencent Cloud API 3.0 for one deployment."""
+
+    service: KeyService
+    clock: Clock
+    edition: Edition
+    regions: Sequence[str] = DEFAULT_REGIONS
+    name: str = "tencent"
+
+    def claims(self, head: RequestHead) -> bool:
+        """Tell whether the request is of API 3.0 or of its predecessor, or says nothing of what it is."""
+        authorizations = head.values("authorization")
+        if any(each.startswith(auth.SCHEME) for each in authorizations):
+            return True
+        if any(name.lower().startswith("x-tc-") for name, _value in head.headers):
+            return True
+        if authorizations or head.values("x-auth-token"):
+            return False
+        return bool(_LEGACY_QUERY.search(head.query)) or (head.method == "POST" and head.path == "/")
+
+    async def answer(self, head: RequestHead, body: bytes, request_id: RequestId) -> Reply:
+        """Answer one request."""
+        try:
+            caller = await self._authenticate(head, body, request_id)
+        except HsmkmsError as error:
+            return self.refuse(head, error, request_id)
+        try:
+            shown = await self._serve(caller, head, body)
+        except HsmkmsError as error:
+            return self._refuse(head, error, request_id, caller)
+        return _reply(head, request_id, shown, "OK", caller)
+
+    def refuse(self, head: RequestHead, error: HsmkmsError, request_id: RequestId) -> Reply:
+        """Say `error` as this API does."""
+        return self._refuse(head, error, request_id, None)
+
+    def _refuse(self, head: RequestHead, error: HsmkmsError, request_id: RequestId, caller: Caller | None) -> Reply:
+        said = refusal(error)
+        shown: JsonObject = {"Error": {"Code": said.code, "Message": said.message}}
+        return _reply(head, request_id, shown, said.code, caller)
+
+    async def _authenticate(self, head: RequestHead, body: bytes, request_id: RequestId) -> Caller:
+        if head.method != "POST":
+            raise ProtocolUnsupported
+        claim = auth.read_claim(head, self.clock.now())
+        credential = await self.service.secret_of(claim.access_id)
+        auth.verify(head, body, claim, credential.secret if credential is not None else None)
+        if credential is None:
+            raise CredentialUnknown
+        return Caller(credential.account, claim.access_id, credential.roles, request_id)
+
+    async def _serve(self, caller: Caller, head: RequestHead, body: bytes) -> JsonObject:
+        action = _the(head, "X-TC-Action")
+        if _the(head, "X-TC-Version") != VERSION:
+            raise VersionUnknown(f"This API version does not exist. Use {VERSION}.")
+        if action not in ACTIONS:
+            raise ActionUnknown
+        view = View(caller.account, self.edition, self.regions, self.service.offered_algorithms)
+        asked = ACTIONS[action].read(view, strict_json.read_object(body))
+        outcome = asked.outcome if isinstance(asked, Ready) else await self.service.execute(caller, asked)
+        return ACTIONS[action].show(view, outcome)
+
+
+def _the(head: RequestHead, name: str) -> str:
+    """Return the one value of the header `name`."""
+    values = head.values(name.lower())
+    if not any(values):
+        raise FieldMissing(name)
+    if len(values) > 1:
+        raise FieldInvalid(name, "send it once.")
+    return values[0]
+
+
+def _reply(head: RequestHead, request_id: RequestId, shown: JsonObject, code: str, caller: Caller | None) -> Reply:
+    response: JsonObject = {**shown, "RequestId": request_id}
+    facts = {"code": code}
+    # Any other action is the caller's free text, which has no place in a log.
+    for action in ACTIONS.keys() & set(head.values("x-tc-action")):
+        facts["action"] = action
+    if caller is not None:
+        facts |= {"account": caller.account.name, "access_id": caller.access_id}
+    return Reply(200, _HEADERS, json.dumps({"Response": response}).encode("ascii"), facts)

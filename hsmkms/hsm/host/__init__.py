@@ -1,0 +1,10 @@
+"""The process that loads the PKCS#11 module and knows the PIN: `python -m hsmkms.hsm.host`.
+
+Laws of this room:
+
+- nobody imports it; it is started by `hsmkms.hsm.spawn` and spoken to in `hsmkms.hsm.messages`;
+- templates are built in `templates` only, because a value that python-pkcs11 cannot pack ends the process;
+- no PKCS#11 error leaves it: `faults` sorts them, and the numbers go to the operator's log only;
+- one session per thread, one operation per session, one login per process, one try of the PIN;
+- plaintext material exists only as an object of the token; no variable of ours ever holds it.
+"""

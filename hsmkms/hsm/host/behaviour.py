@@ -1,0 +1,127 @@
+"""What a token must refuse, tried.
+
+Law: attributes are what a token says; only an attempt shows what it does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pkcs11
+from pkcs11 import Attribute, Mechanism
+
+from hsmkms.core.wrapping import WRAPPING_KEY_BITS
+from hsmkms.hsm.host import evidence, faults, outside, profiles, templates
+from hsmkms.hsm.host.materials import SEALING_MECHANISM, unsealed
+from hsmkms.hsm.host.pairs import SEALING_MECHANISM as PAIR_MECHANISM
+from hsmkms.hsm.report import CheckFinding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hsmkms.hsm.host.workbench import Workbench
+
+
+def _refusal(bench: Workbench, check: str, attempt: Callable[[], pkcs11.Object | bytes | None]) -> CheckFinding:
+    """Make the attempt; the check passes if the token refuses it."""
+    try:
+        made = attempt()
+    except pkcs11.PKCS11Error as error:
+        return CheckFinding(check=check, passed=True, finding=f"refused ({faults.word(error)})", exception="")
+    if isinstance(made, pkcs11.Object):
+        made.destroy()
+    return CheckFinding(
+        check=check,
+        passed=False,
+        finding=profiles.NOT_ENFORCED,
+        exception=bench.profile.excuse(f"{check}: {profiles.NOT_ENFORCED}"),
+    )
+
+
+def _comparison(bench: Workbench, subject: str, found: list[str]) -> Iterator[CheckFinding]:
+    """Turn the findings of one object into checks; one that passed if there are none."""
+    if not found:
+        yield CheckFinding(check=subject, passed=True, finding="attributes as asked for", exception="")
+    for finding in found:
+        excuse = bench.profile.excuse(f"{subject}: {finding}")
+        yield CheckFinding(check=subject, passed=False, finding=finding, exception=excuse)
+
+
+def of_custody(bench: Workbench) -> Iterator[CheckFinding]:
+    """Compare the long-lived objects with what they were asked to be."""
+    for role, key in bench.custody.objects.items():
+        found = evidence.findings(bench.session, key, templates.custody(role, b"", ""), generated=True)
+        yield from _comparison(bench, profiles.CUSTODY, found)
+
+
+def of_pairs(bench: Workbench) -> Iterator[CheckFinding]:
+    """Generate, narrow, seal and unseal a pair, and compare what comes of it."""
+    session, sealing = bench.session, bench.custody.pair_sealing
+    public, fresh = session.generate_pair(WRAPPING_KEY_BITS)
+    with session.temporary(public), session.temporary(fresh):
+        asked = templates.fresh_pair_private()
+        yield from _comparison(
+            bench, profiles.GENERATED_PAIR, evidence.findings(session, fresh, asked, generated=True)
+        )
+        blob = session.wrap(sealing, fresh, PAIR_MECHANISM)
+        with session.temporary(session.copy(fresh, templates.narrowing())) as narrowed:
+            found = evidence.findings(session, narrowed, templates.pair_private())
+            yield from _comparison(bench, profiles.NARROWED_PAIR, found)
+    with session.temporary(session.unwrap(sealing, blob, templates.pair_private(), PAIR_MECHANISM)) as again:
+        yield from _comparison(
+            bench, profiles.UNSEALED_PAIR, evidence.findings(session, again, templates.pair_private())
+        )
+    decrypting = templates.misused(templates.pair_private(), Attribute.DECRYPT)
+    yield _refusal(
+        bench,
+        profiles.REFUSES_UNSEALING_DECRYPTING_PAIR,
+        lambda: session.unwrap(sealing, blob, decrypting, PAIR_MECHANISM),
+    )
+
+
+def of_material(bench: Workbench) -> Iterator[CheckFinding]:
+    """Generate, seal and unseal material; compare what comes of it, and try to misuse it."""
+    session, sealing = bench.session, bench.custody.material_sealing
+    asked = templates.material(extractable=True)
+    with session.temporary(session.generate_secret(bench.edition.material_bits, asked)) as temporary:
+        yield from _comparison(
+            bench, profiles.TEMPORARY_MATERIAL, evidence.findings(session, temporary, asked)
+        )
+        blob = session.wrap(sealing, temporary, SEALING_MECHANISM)
+        yield _refusal(
+            bench,
+            profiles.REFUSES_ANOTHER_MECHANISM,
+            lambda: session.wrap(sealing, temporary, Mechanism.AES_KEY_WRAP_PAD),
+        )
+    with unsealed(bench, blob) as key:
+        found = evidence.findings(session, key, templates.material())
+        yield from _comparison(bench, profiles.UNSEALED_MATERIAL, found)
+        yield _refusal(
+            bench, profiles.REFUSES_WRAPPING, lambda: session.wrap(sealing, key, SEALING_MECHANISM)
+        )
+        yield _refusal(bench, profiles.REFUSES_WIDENING, lambda: session.copy(key, templates.widening()))
+        yield _refusal(
+            bench, profiles.REFUSES_CHANGES, lambda: session.change(key, Attribute.DERIVE, value=True)
+        )
+    yield from _of_unsealing(bench, blob)
+
+
+def _of_unsealing(bench: Workbench, blob: bytes) -> Iterator[CheckFinding]:
+    session, sealing = bench.session, bench.custody.material_sealing
+    attempts = (
+        (profiles.REFUSES_UNSEALING_EXTRACTABLE, templates.material(extractable=True), blob),
+        (
+            profiles.REFUSES_UNSEALING_IN_ANOTHER_ROLE,
+            templates.misused(templates.material(), Attribute.DERIVE),
+            blob,
+        ),
+        (profiles.CHECKS_INTEGRITY, templates.material(), outside.damage(blob)),
+    )
+    for check, template, attempted in attempts:
+        yield _refusal(
+            bench,
+            check,
+            lambda template=template, attempted=attempted: session.unwrap(  # type: ignore[misc]
+                sealing, attempted, template, SEALING_MECHANISM
+            ),
+        )

@@ -1,0 +1,84 @@
+"""Which PKCS#11 errors speak of the data, which of the token, and which say nothing.
+
+Laws:
+
+- an error is sorted by its class; one that python-pkcs11 does not know (CKR_ACTION_PROHIBITED, vendors' numbers) is
+  ambiguous, never let out;
+- an ambiguous error is judged by the canary: SoftHSM answers CKR_GENERAL_ERROR to a bad ciphertext and to a sick disk.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final
+
+import pkcs11
+from pkcs11 import exceptions as ckr
+
+
+class ErrorClass(Enum):
+    """Of what an error speaks."""
+
+    DATA = auto()
+    TOKEN = auto()
+    AMBIGUOUS = auto()
+
+
+_OF_THE_DATA: Final = (
+    ckr.ArgumentsBad,  # NSS, for an OAEP ciphertext of the wrong structure
+    ckr.DataInvalid,
+    ckr.DataLenRange,
+    ckr.EncryptedDataInvalid,
+    ckr.EncryptedDataLenRange,
+    ckr.KeySizeRange,
+    ckr.WrappedKeyInvalid,
+    ckr.WrappedKeyLenRange,
+)
+_OF_THE_TOKEN: Final = (
+    ckr.DeviceMemory,
+    ckr.DeviceRemoved,
+    ckr.HostMemory,
+    ckr.SessionClosed,
+    ckr.SessionCount,
+    ckr.SessionHandleInvalid,
+    ckr.TokenNotPresent,
+    ckr.TokenNotRecognised,
+    ckr.UserNotLoggedIn,
+)
+_OF_THE_PIN: Final = (
+    ckr.PinExpired,
+    ckr.PinIncorrect,
+    ckr.PinInvalid,
+    ckr.PinLenRange,
+    ckr.PinLocked,
+    ckr.UserPinNotInitialized,
+)
+
+
+class TokenSick(Exception):  # noqa: N818 - named for the state it tells of
+    """The token cannot be relied on: nothing was judged, and the host must end."""
+
+    def __init__(self, word: str) -> None:
+        """Take the token's word for it, for the operator's log."""
+        self.word = word
+        super().__init__(word)
+
+
+def classify(error: pkcs11.PKCS11Error) -> ErrorClass:
+    """Return of what `error` speaks, when it came from a cryptographic operation."""
+    if isinstance(error, _OF_THE_DATA):
+        return ErrorClass.DATA
+    if isinstance(error, _OF_THE_TOKEN):
+        return ErrorClass.TOKEN
+    return ErrorClass.AMBIGUOUS
+
+
+def is_pin_refusal(error: pkcs11.PKCS11Error) -> bool:
+    """Tell whether C_Login refused the PIN, so that another try would bring it nearer to its lock."""
+    return isinstance(error, _OF_THE_PIN)
+
+
+def word(error: pkcs11.PKCS11Error) -> str:
+    """Return the operator's word for `error`: its class, or the number python-pkcs11 has no class for."""
+    name = type(error).__name__
+    return str(error) if type(error) is pkcs11.PKCS11Error and error.args else name

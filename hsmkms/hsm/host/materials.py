@@ -1,0 +1,154 @@
+"""Import: unwrap, fingerprint, seal, read back, bind; all on session objects, all inside the token.
+
+Laws:
+
+- the material's only plaintext is an object of the token, extractable for the time between two PKCS#11 calls;
+- its length is proved by two facts together, neither enough alone: a CMAC works only with 16, 24 or 32 bytes, and
+  AES-KW makes exactly 8 bytes more of it; SoftHSM zero-pads odd lengths when it wraps, so the size alone would not do;
+- what is sealed is what was unwrapped: unsealed again, it must have the same fingerprint;
+- temporaries are destroyed on every path.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import pkcs11
+from pkcs11 import MGF, Attribute, Mechanism
+
+from hsmkms.core.material import SealedMaterial
+from hsmkms.core.wrapping import WrappingAlgorithm
+from hsmkms.hsm.host import records, templates
+from hsmkms.hsm.host.fingerprints import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hsmkms.core.records import RecordIdentity
+    from hsmkms.hsm.host.pairs import WrappingPair
+    from hsmkms.hsm.host.workbench import Workbench
+
+SEALING_MECHANISM: Final = Mechanism.AES_KEY_WRAP
+
+UNWRAPPING: Final[Mapping[WrappingAlgorithm, tuple[Mechanism, object]]] = {
+    WrappingAlgorithm.RSAES_OAEP_SHA_256: (Mechanism.RSA_PKCS_OAEP, (Mechanism.SHA256, MGF.SHA256, None)),
+    WrappingAlgorithm.RSAES_OAEP_SHA_1: (Mechanism.RSA_PKCS_OAEP, (Mechanism.SHA_1, MGF.SHA1, None)),
+    WrappingAlgorithm.RSAES_PKCS1_V1_5: (Mechanism.RSA_PKCS, None),
+}
+"""C_UnwrapKey's mechanism and its parameter: hash, mask generation function, no label."""
+
+
+class Step(StrEnum):
+    """The steps of an import, by which a refusal is known."""
+
+    CIPHERTEXT = "size and value of the ciphertext"
+    UNWRAP = "unwrapping"
+    FINGERPRINT = "fingerprint (CMAC)"
+    SEAL = "sealing (AES-KW)"
+    SEALED_SIZE = "size of the sealed blob"
+    READ_BACK = "reading back"
+    SAME = "same material read back"
+    BIND = "binding"
+
+
+class StepFailed(Exception):  # noqa: N818 - named for what happened
+    """An import went as far as `step`."""
+
+    def __init__(self, step: Step, error: pkcs11.PKCS11Error | None = None) -> None:
+        """Take the step, and the token's error if it was the token that refused."""
+        self.step = step
+        self.error = error
+        super().__init__(step.value)
+
+
+@contextmanager
+def _step(step: Step) -> Iterator[None]:
+    try:
+        yield
+    except pkcs11.PKCS11Error as error:
+        raise StepFailed(step, error) from error
+
+
+def unwrap_and_seal(
+    bench: Workbench, pair: WrappingPair, algorithm: WrappingAlgorithm, ciphertext: bytes, owner: RecordIdentity
+) -> SealedMaterial:
+    """Bring wrapped material into the token, prove its length, and return it sealed and bound.
+
+    Raises:
+        StepFailed: naming the step.
+    """
+    if len(ciphertext) != pair.size or int.from_bytes(ciphertext, "big") >= pair.modulus:
+        raise StepFailed(Step.CIPHERTEXT)
+    mechanism, parameter = UNWRAPPING[algorithm]
+    template = templates.material(extractable=True)
+    with _step(Step.UNWRAP):
+        key = bench.session.unwrap(pair.private, ciphertext, template, mechanism, parameter)
+    with bench.session.temporary(key):
+        return seal(bench, key, owner)
+
+
+def generate_and_seal(bench: Workbench, owner: RecordIdentity) -> SealedMaterial:
+    """Generate material of the edition's length in the token, and return it sealed and bound.
+
+    Raises:
+        StepFailed: naming the step.
+    """
+    key = bench.session.generate_secret(owner.edition.material_bits, templates.material(extractable=True))
+    with bench.session.temporary(key):
+        return seal(bench, key, owner)
+
+
+def seal(bench: Workbench, key: pkcs11.Object, owner: RecordIdentity) -> SealedMaterial:
+    """Prove the length of a temporary object and return it sealed and bound.
+
+    Raises:
+        StepFailed: naming the step.
+    """
+    with _step(Step.FINGERPRINT):
+        first = fingerprint(bench, key, owner)
+    with _step(Step.SEAL):
+        blob = bench.session.wrap(bench.custody.material_sealing, key, SEALING_MECHANISM)
+    if len(blob) != owner.edition.sealed_bytes:
+        raise StepFailed(Step.SEALED_SIZE)
+    with _step(Step.READ_BACK), unsealed(bench, blob) as again:
+        second = fingerprint(bench, again, owner)
+    if not first.matches(second):
+        raise StepFailed(Step.SAME)
+    with _step(Step.BIND):
+        return SealedMaterial(records.bind(bench, owner, blob), first)
+
+
+@contextmanager
+def unsealed(bench: Workbench, blob: bytes) -> Iterator[pkcs11.Object]:
+    """Lend the material of a sealed blob as an object that is not extractable."""
+    key = bench.session.unwrap(bench.custody.material_sealing, blob, templates.material(), SEALING_MECHANISM)
+    with bench.session.temporary(key):
+        yield key
+
+
+_READ: Final = (
+    Attribute.CLASS,
+    Attribute.KEY_TYPE,
+    Attribute.TOKEN,
+    Attribute.PRIVATE,
+    Attribute.SENSITIVE,
+    Attribute.EXTRACTABLE,
+    Attribute.LOCAL,
+    Attribute.ALWAYS_SENSITIVE,
+    Attribute.NEVER_EXTRACTABLE,
+    *templates.SECRET_KEY_USES,
+    Attribute.MODIFIABLE,
+    Attribute.VALUE_LEN,
+)
+
+
+def attributes_of(bench: Workbench, key: pkcs11.Object) -> dict[str, bool | int | str | None]:
+    """Return what the token says of `key`, by attribute names without CKA_; None where it says nothing."""
+    said: dict[str, bool | int | str | None] = {}
+    for attribute in _READ:
+        value = bench.session.read(key, attribute)
+        # CLASS and KEY_TYPE come as enumerations, whose names an auditor reads more easily than their numbers
+        said[attribute.name] = value.name if hasattr(value, "name") else value
+    return said

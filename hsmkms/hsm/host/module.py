@@ -1,0 +1,182 @@
+"""Loading a PKCS#11 module, finding the token, logging in.
+
+Laws:
+
+- a module is initialised with CKF_OS_LOCKING_OK: python-pkcs11 calls C_Initialize(NULL), after which SoftHSM runs
+  without its mutexes while every call releases the GIL (crashes in nearly every run with two threads);
+- the PIN is tried once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pkcs11
+from pkcs11._pkcs11 import lib as _PythonLibrary  # noqa: N813 - python-pkcs11's own name for the class is lower-case
+
+from hsmkms.core.errors import PinRefused, TokenUnusable
+from hsmkms.core.secrets import Pin
+from hsmkms.hsm.host import faults
+from hsmkms.hsm.host.profiles import profile_of
+from hsmkms.hsm.host.templates import Mapper
+from hsmkms.hsm.report import TokenDescription
+from hsmkms.hsm.settings import HostPurpose
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from hsmkms.hsm.settings import HostSettings
+
+_CKF_OS_LOCKING_OK: Final = 2
+_CKR_OK: Final = 0
+
+
+class _InitializeArgs(ctypes.Structure):
+    """CK_C_INITIALIZE_ARGS (PKCS#11 2.40, 3.7).
+
+    The one field after `flags` is pReserved. NSS reads its parameter string there, and a NULL after it.
+    """
+
+    _fields_ = (
+        ("create_mutex", ctypes.c_void_p),
+        ("destroy_mutex", ctypes.c_void_p),
+        ("lock_mutex", ctypes.c_void_p),
+        ("unlock_mutex", ctypes.c_void_p),
+        ("flags", ctypes.c_ulong),
+        ("reserved", ctypes.c_char_p),
+        ("null", ctypes.c_void_p),
+    )
+
+
+class _FunctionListHead(ctypes.Structure):
+    """The beginning of CK_FUNCTION_LIST: the version, then C_Initialize."""
+
+    _fields_ = (
+        ("version", ctypes.c_ubyte * 2),
+        ("initialize", ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.POINTER(_InitializeArgs))),
+    )
+
+
+class Library(_PythonLibrary):
+    """A module, initialised with locking and, where it needs one, a parameter string."""
+
+    def __new__(cls, path: str, _parameters: str | None) -> Self:
+        """Load the module; python-pkcs11 wants the path alone here."""
+        return super().__new__(cls, path)
+
+    def __init__(self, path: str, parameters: str | None) -> None:
+        """Initialise it."""
+        self._parameters = parameters.encode() if parameters else None
+        super().__init__(path)
+
+    @classmethod
+    def load(cls, path: str, parameters: str | None) -> Library:
+        """Load and initialise the module at `path`.
+
+        Raises:
+            TokenUnusable: there is none, or it does not initialise.
+        """
+        if not Path(path).is_file():
+            raise TokenUnusable(f"The PKCS#11 module '{path}' does not exist: correct hsm.module.")
+        try:
+            return cls(path, parameters)
+        except (pkcs11.PKCS11Error, OSError, AttributeError) as error:
+            raise TokenUnusable(
+                f"The PKCS#11 module '{path}' cannot be loaded and initialised ({error}): check hsm.module, "
+                "hsm.initialize_args and [hsm.env]."
+            ) from error
+
+    def initialize(self) -> None:
+        """Call C_Initialize; python-pkcs11's constructor calls this method instead of its own."""
+        head = ctypes.POINTER(_FunctionListHead)()
+        get_function_list = ctypes.CDLL(self.so).C_GetFunctionList
+        get_function_list.restype = ctypes.c_ulong
+        outcome = get_function_list(ctypes.byref(head))
+        if outcome == _CKR_OK:
+            arguments = _InitializeArgs(flags=_CKF_OS_LOCKING_OK, reserved=self._parameters)
+            outcome = head.contents.initialize(ctypes.byref(arguments))
+        if outcome != _CKR_OK:
+            raise pkcs11.PKCS11Error(f"C_Initialize answered {outcome:#x}")
+
+
+def find_token(library: Library, label: str) -> pkcs11.Token:
+    """Return the one token labelled `label`.
+
+    Raises:
+        TokenUnusable: there is none, or more than one.
+    """
+    tokens = []
+    for slot in library.get_slots(token_present=True):
+        try:
+            tokens.append(slot.get_token())
+        except pkcs11.PKCS11Error:
+            continue  # a slot without a usable token says nothing about the others
+    found = [token for token in tokens if token.label == label]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise TokenUnusable(
+            f"There are {len(found)} tokens labelled '{label}': give ours a label of its own, and name it in hsm.token_label."
+        )
+    present = ", ".join(f"'{token.label}'" for token in tokens if token.label) or "none"
+    raise TokenUnusable(
+        f"There is no token labelled '{label}' (present: {present}): correct hsm.token_label or [hsm.env], or make the token."
+    )
+
+
+def describe(library: Library, token: pkcs11.Token, path: str) -> TokenDescription:
+    """Return which token this is."""
+    return TokenDescription(
+        label=token.label,
+        serial=token.serial.decode("utf-8", "replace").rstrip("\0 "),
+        manufacturer=token.manufacturer_id,
+        model=token.model,
+        module=path,
+        module_description=library.library_description,
+        module_version=".".join(map(str, library.library_version)),
+        profile=profile_of(token.manufacturer_id).name,
+    )
+
+
+def read_pin(path: str) -> Pin:
+    """Return the PIN in the file at `path`, without the newline that editors add.
+
+    Raises:
+        TokenUnusable: the file cannot be read, is empty, or is not UTF-8.
+    """
+    try:
+        text = Path(path).read_bytes().rstrip(b"\r\n")
+        text.decode()
+    except OSError as error:
+        raise TokenUnusable(f"The PIN file '{path}' cannot be read ({error.strerror}): correct hsm.pin_file.") from error
+    except UnicodeDecodeError as error:
+        raise TokenUnusable(f"The PIN file '{path}' is not UTF-8 text: correct hsm.pin_file.") from error
+    if not text:
+        raise TokenUnusable(f"The PIN file '{path}' is empty: write the token's user PIN into it.")
+    return Pin(text)
+
+
+def open_sessions(token: pkcs11.Token, settings: HostSettings) -> list[pkcs11.Session]:
+    """Log in once, and return as many sessions as `settings` asks for.
+
+    Raises:
+        PinRefused: the token refused the PIN.
+        TokenUnusable: the PIN file or the token cannot be used.
+    """
+    writable = settings.purpose is HostPurpose.INIT
+    pin = read_pin(settings.pin_file)
+    try:
+        sessions = [token.open(rw=writable, user_pin=pin.reveal().decode(), attribute_mapper=Mapper())]
+        sessions += [
+            token.open(rw=writable, attribute_mapper=Mapper()) for _ in range(settings.sessions - 1)
+        ]
+    except pkcs11.PKCS11Error as error:
+        if faults.is_pin_refusal(error):
+            raise PinRefused from error
+        raise TokenUnusable(
+            f"The token '{settings.token_label}' opens no session ({faults.word(error)}): see the module's own log, "
+            "or lower hsm.sessions_per_host."
+        ) from error
+    return sessions

@@ -1,0 +1,113 @@
+"""Wrapping pairs: generated extractable, sealed, narrowed, and never extractable again.
+
+Laws:
+
+- the private half as kept has EXTRACTABLE and MODIFIABLE false, and UNWRAP as its only use;
+- a kept private half is found again only by its identity and the digest of its record together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pkcs11 import Attribute, Mechanism
+
+from hsmkms.hsm.host import records, templates
+
+if TYPE_CHECKING:
+    import pkcs11
+
+    from hsmkms.core.records import RecordIdentity
+    from hsmkms.hsm.host.session import TokenSession
+    from hsmkms.hsm.host.workbench import Workbench
+
+SEALING_MECHANISM: Final = Mechanism.AES_KEY_WRAP_PAD
+_MOST_KEPT: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class WrappingPair:
+    """The private half of a pair, at hand in this session."""
+
+    private: pkcs11.Object
+    modulus: int
+
+    @property
+    def size(self) -> int:
+        """The size of the modulus in bytes."""
+        return (self.modulus.bit_length() + 7) // 8
+
+
+class PairCache:
+    """The private halves last used, each destroyed when it must make room."""
+
+    def __init__(self, most: int = _MOST_KEPT) -> None:
+        """Keep at most `most`."""
+        self._most = most
+        self._kept: OrderedDict[bytes, WrappingPair] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @staticmethod
+    def _name(identity: RecordIdentity, record: bytes) -> bytes:
+        return hashlib.sha256(identity.canonical()).digest() + hashlib.sha256(record).digest()
+
+    def get(self, identity: RecordIdentity, record: bytes) -> WrappingPair | None:
+        """Return the pair of exactly this record, if it is at hand."""
+        name = self._name(identity, record)
+        if name in self._kept:
+            self._kept.move_to_end(name)
+        return self._kept.get(name)
+
+    def keep(self, identity: RecordIdentity, record: bytes, pair: WrappingPair) -> None:
+        """Take a pair in; the one longest unused goes."""
+        self._kept[self._name(identity, record)] = pair
+        while len(self._kept) > self._most:
+            _, oldest = self._kept.popitem(last=False)
+            oldest.private.destroy()
+
+
+def modulus_of(session: TokenSession, key: pkcs11.Object) -> int:
+    """Return the modulus of either half of an RSA pair."""
+    return int.from_bytes(session.read(key, Attribute.MODULUS), "big")
+
+
+def subject_public_key_info(session: TokenSession, public: pkcs11.Object) -> bytes:
+    """Return the DER SubjectPublicKeyInfo (RFC 5280 4.1.2.7) of a public half."""
+    exponent = int.from_bytes(session.read(public, Attribute.PUBLIC_EXPONENT), "big")
+    numbers = RSAPublicNumbers(exponent, modulus_of(session, public))
+    return numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def make_pair(bench: Workbench, identity: RecordIdentity, bits: int) -> tuple[bytes, bytes]:
+    """Generate a pair of `bits`; return its SubjectPublicKeyInfo and its private half as a record."""
+    session = bench.session
+    public, fresh = session.generate_pair(bits)
+    with session.temporary(public), session.temporary(fresh):
+        information = subject_public_key_info(session, public)
+        record = records.bind(bench, identity, session.wrap(bench.custody.pair_sealing, fresh, SEALING_MECHANISM))
+        kept = session.copy(fresh, templates.narrowing())
+        bench.pairs.keep(identity, record, WrappingPair(kept, modulus_of(session, public)))
+    return information, record
+
+
+def open_pair(bench: Workbench, identity: RecordIdentity, record: bytes) -> WrappingPair:
+    """Return the pair of a record of `identity`, from what is at hand or unsealed.
+
+    Raises:
+        RecordMismatch: the record is not this identity's.
+    """
+    at_hand = bench.pairs.get(identity, record)
+    if at_hand is not None:
+        return at_hand
+    blob = records.unbind(bench, identity, record)
+    private = bench.session.unwrap(bench.custody.pair_sealing, blob, templates.pair_private(), SEALING_MECHANISM)
+    pair = WrappingPair(private, modulus_of(bench.session, private))
+    bench.pairs.keep(identity, record, pair)
+    return pair

@@ -1,0 +1,125 @@
+"""One PKCS#11 session, in our own words and types.
+
+Laws:
+
+- every template passes `Mapper.checked`;
+- errors are python-pkcs11's; whoever calls sorts them with `faults`;
+- an object made here that is not destroyed, destroyed twice or by another session is a defect: use `temporary`.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import pkcs11
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+
+from hsmkms.hsm.host import templates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hsmkms.hsm.host.templates import Template
+
+AES_BLOCK_BYTES: Final = 16
+MAC_KEY_BITS: Final = 256
+_BITS: Final = 8
+
+
+class TokenSession:
+    """One session; for one thread at a time."""
+
+    def __init__(self, session: pkcs11.Session) -> None:
+        """Take an open session of a logged-in user."""
+        self._session: Any = session
+        self._mapper = templates.Mapper()
+
+    def _checked(self, template: Template) -> Template:
+        return self._mapper.checked(template)
+
+    def find(self, template: Template) -> list[pkcs11.Object]:
+        """Return every object that the template matches."""
+        return list(self._session.get_objects(self._checked(template)))
+
+    def random(self, size: int) -> bytes:
+        """Return `size` bytes of the token's random generator."""
+        return bytes(self._session.generate_random(size * _BITS))
+
+    def generate_secret(self, bits: int, template: Template) -> pkcs11.SecretKey:
+        """Generate an AES key, or a generic secret for MACs, of `bits` as the template says."""
+        key_type = cast("KeyType", template[Attribute.KEY_TYPE])
+        key = self._session.generate_key(key_type, bits, template=self._checked(template), capabilities=0)
+        return cast("pkcs11.SecretKey", key)
+
+    def generate_pair(self, bits: int) -> tuple[pkcs11.PublicKey, pkcs11.PrivateKey]:
+        """Generate an RSA pair as `templates` has it."""
+        public, private = self._session.generate_keypair(
+            KeyType.RSA,
+            bits,
+            capabilities=0,
+            public_template=self._checked(templates.pair_public()),
+            private_template=self._checked(templates.fresh_pair_private()),
+        )
+        return public, private
+
+    def wrap(self, sealing: pkcs11.Object, key: pkcs11.Object, mechanism: Mechanism) -> bytes:
+        """Return `key` sealed under `sealing` (C_WrapKey)."""
+        return bytes(cast("Any", sealing).wrap_key(key, mechanism=mechanism))
+
+    def unwrap(
+        self,
+        unwrapping: pkcs11.Object,
+        blob: bytes,
+        template: Template,
+        mechanism: Mechanism,
+        parameter: object = None,
+    ) -> pkcs11.Object:
+        """Return the object that C_UnwrapKey makes of `blob`."""
+        return cast(
+            "pkcs11.Object",
+            cast("Any", unwrapping).unwrap_key(
+                cast("ObjectClass", template[Attribute.CLASS]),
+                cast("KeyType", template[Attribute.KEY_TYPE]),
+                blob,
+                capabilities=0,
+                mechanism=mechanism,
+                mechanism_param=parameter,
+                template=self._checked(template),
+            ),
+        )
+
+    def copy(self, key: pkcs11.Object, template: Template) -> pkcs11.Object:
+        """Return a copy of `key` with other attributes (C_CopyObject)."""
+        return cast("pkcs11.Object", cast("Any", key).copy(self._checked(template)))
+
+    def change(self, key: pkcs11.Object, attribute: Attribute, *, value: bool) -> None:
+        """Set one attribute (C_SetAttributeValue)."""
+        cast("Any", key)[attribute] = value
+
+    def read(self, key: pkcs11.Object, attribute: Attribute) -> Any:  # noqa: ANN401 - as the attribute is
+        """Return one attribute; None if the token does not have it for this object."""
+        try:
+            return cast("Any", key)[attribute]
+        except (pkcs11.AttributeTypeInvalid, pkcs11.AttributeSensitive):
+            return None
+
+    def mac(self, key: pkcs11.Object, data: bytes, mechanism: Mechanism) -> bytes:
+        """Return the MAC of `data` under `key` (C_Sign)."""
+        return bytes(cast("Any", key).sign(data, mechanism=mechanism))
+
+    def encrypt(self, key: pkcs11.Object, data: bytes, iv: bytes) -> bytes:
+        """Return `data` under AES-CBC with PKCS#7 padding."""
+        return bytes(cast("Any", key).encrypt(data, mechanism=Mechanism.AES_CBC_PAD, mechanism_param=iv))
+
+    def decrypt(self, key: pkcs11.Object, data: bytes, iv: bytes) -> bytes:
+        """Return what `encrypt` was given."""
+        return bytes(cast("Any", key).decrypt(data, mechanism=Mechanism.AES_CBC_PAD, mechanism_param=iv))
+
+    @contextmanager
+    def temporary(self, key: pkcs11.Object) -> Iterator[pkcs11.Object]:
+        """Destroy `key` at the end of the block, whatever happens in it."""
+        try:
+            yield key
+        finally:
+            key.destroy()

@@ -1,0 +1,347 @@
+"""What a host is asked and what it answers: plain values on a Unix socket pair.
+
+Laws:
+
+- a frame is a length of 4 bytes (big-endian) and that many bytes of MessagePack, at most `MAX_FRAME_BYTES`;
+- the verbs are the classes named in `Verb`; there is no verb for a PKCS#11 function;
+- a message's `repr` shows no value.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
+
+from hsmkms.core.custody import CustodyObject, CustodyRole
+from hsmkms.core.material import Edition
+from hsmkms.core.records import RecordIdentity, RecordKind
+from hsmkms.core.wrapping import WrappingAlgorithm
+from hsmkms.hsm.report import TokenDescription, TokenReport
+
+if TYPE_CHECKING:
+    from hsmkms.core.custody import Deployment
+
+MAX_FRAME_BYTES: Final = 1 << 20
+LENGTH: Final = struct.Struct(">I")
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A value inside a message."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class _Message(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
+    """One alternative of a request or of a reply."""
+
+
+class Identity(_Part):
+    """A `RecordIdentity` on the wire."""
+
+    kind: RecordKind
+    account: str
+    owner: str
+    edition: Edition
+    generation: int
+
+    @classmethod
+    def of(cls, identity: RecordIdentity) -> Identity:
+        """Return the wire form of `identity`."""
+        return cls(
+            kind=identity.kind,
+            account=identity.account,
+            owner=identity.owner,
+            edition=identity.edition,
+            generation=identity.generation,
+        )
+
+    def core(self) -> RecordIdentity:
+        """Return the identity itself."""
+        return RecordIdentity(self.kind, self.account, self.owner, self.edition, self.generation)
+
+
+class CustodyItem(_Part):
+    """A `CustodyObject` on the wire."""
+
+    role: CustodyRole
+    object_id: bytes
+    challenge: bytes
+    answer: bytes
+
+    @classmethod
+    def of(cls, item: CustodyObject) -> CustodyItem:
+        """Return the wire form of `item`."""
+        return cls(role=item.role, object_id=item.object_id, challenge=item.challenge, answer=item.answer)
+
+    def core(self) -> CustodyObject:
+        """Return the object itself."""
+        return CustodyObject(self.role, self.object_id, self.challenge, self.answer)
+
+
+class Place(_Part):
+    """The deployment that a host is to work for."""
+
+    deployment_id: str
+    edition: Edition
+    token_serial: str
+    """Empty: not known yet."""
+    objects: tuple[CustodyItem, ...]
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Place:
+        """Return the wire form of `deployment`."""
+        return cls(
+            deployment_id=deployment.deployment_id,
+            edition=deployment.edition,
+            token_serial=deployment.token_serial,
+            objects=tuple(map(CustodyItem.of, deployment.objects)),
+        )
+
+
+# --- verbs ---------------------------------------------------------------------------------------------
+
+
+class Attach(_Message):
+    """Find the deployment's objects, compare their attributes and have each prove itself."""
+
+    place: Place
+
+
+class Initialise(_Message):
+    """Make the deployment's objects; only a host started for `init` obeys."""
+
+    place: Place
+
+
+class Probe(_Message):
+    """Find out by round trips what the token does."""
+
+
+class MakePair(_Message):
+    """Generate a wrapping pair."""
+
+    identity: Identity
+    bits: int
+
+
+class ImportMaterial(_Message):
+    """Unwrap, prove the length, fingerprint, seal, read back and bind."""
+
+    owner: Identity
+    pair: Identity
+    pair_record: bytes
+    algorithm: WrappingAlgorithm
+    ciphertext: bytes
+
+
+class GenerateMaterial(_Message):
+    """Generate material of the edition's length; then as an import goes on."""
+
+    owner: Identity
+
+
+class InspectMaterial(_Message):
+    """Unseal material for its owner and read back what the token says of it."""
+
+    owner: Identity
+    record: bytes
+
+
+class ProtectSecret(_Message):
+    """Encrypt a credential's secret and bind it to its access id."""
+
+    identity: Identity
+    secret: bytes
+
+
+class OpenSecret(_Message):
+    """Decrypt a credential's secret for its access id."""
+
+    identity: Identity
+    record: bytes
+
+
+Verb: TypeAlias = (
+    Attach
+    | Initialise
+    | Probe
+    | MakePair
+    | ImportMaterial
+    | GenerateMaterial
+    | InspectMaterial
+    | ProtectSecret
+    | OpenSecret
+)
+
+
+# --- answers -------------------------------------------------------------------------------------------
+
+
+class FaultKind(StrEnum):
+    """Why a host did not do what it was asked."""
+
+    UNDECRYPTABLE = "material undecryptable"
+    LENGTH_WRONG = "material length wrong"
+    RECORD_BROKEN = "record broken"
+    SICK = "token sick"
+    """Nothing was judged; the host ends itself after this answer."""
+    UNUSABLE = "token unusable"
+    """The message is a sentence for the operator."""
+    REFUSED = "verb refused"
+    """Not of this host's purpose, before Attach, or for another edition: a defect of the caller."""
+    INTERNAL = "internal"
+
+
+class Fault(_Message):
+    """The verb was not carried out."""
+
+    kind: FaultKind
+    message: str = ""
+    needed_bits: int = 0
+
+
+class Attached(_Message):
+    """Every object was found and proved itself."""
+
+
+class Initialised(_Message):
+    """The objects as made, each with its known answer."""
+
+    objects: tuple[CustodyItem, ...]
+
+
+class Probed(_Message):
+    """What the token does."""
+
+    report: TokenReport
+
+
+class PairMade(_Message):
+    """A wrapping pair: its public half, and its private half sealed and bound."""
+
+    public_key: bytes
+    record: bytes
+
+
+class MaterialSealed(_Message):
+    """Material, sealed and bound, and its fingerprint."""
+
+    record: bytes
+    fingerprint_algorithm: str
+    fingerprint: bytes
+
+
+class MaterialInspected(_Message):
+    """What the token says of a key's material."""
+
+    attributes: dict[str, bool | int | str | None]
+    length_bits: int
+    length_proof: str
+    fingerprint_algorithm: str
+    fingerprint: bytes
+
+
+class SecretProtected(_Message):
+    """A credential's secret as a record."""
+
+    record: bytes
+
+
+class SecretOpened(_Message):
+    """A credential's secret."""
+
+    secret: bytes
+
+
+Answer: TypeAlias = (
+    Fault
+    | Attached
+    | Initialised
+    | Probed
+    | PairMade
+    | MaterialSealed
+    | MaterialInspected
+    | SecretProtected
+    | SecretOpened
+)
+
+
+# --- frames --------------------------------------------------------------------------------------------
+
+
+class Request(_Part):
+    """A verb, the number by which its reply is known, and the API request it serves."""
+
+    number: int
+    verb: Verb
+    request_id: str | None = None
+
+
+class Reply(_Part):
+    """The answer to the request of the same number."""
+
+    number: int
+    answer: Answer
+
+
+class ReadyLine(_Part):
+    """The one line of JSON that a host writes on its standard output: the token, or why it cannot start."""
+
+    token: TokenDescription | None = None
+    pin_refused: bool = False
+    unusable: str = ""
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_request_decoder: Final = msgspec.msgpack.Decoder(Request)
+_reply_decoder: Final = msgspec.msgpack.Decoder(Reply)
+
+
+class FrameTooLarge(ValueError):
+    """A frame is longer than `MAX_FRAME_BYTES`."""
+
+
+def frame(message: Request | Reply) -> bytes:
+    """Return the frame of a message.
+
+    Raises:
+        FrameTooLarge: the message does not fit.
+    """
+    payload = _encoder.encode(message)
+    if len(payload) > MAX_FRAME_BYTES:
+        raise FrameTooLarge
+    return LENGTH.pack(len(payload)) + payload
+
+
+def payload_length(header: bytes) -> int:
+    """Return the number of bytes that follow the 4 bytes of `header`.
+
+    Raises:
+        FrameTooLarge: more than the limit.
+    """
+    (length,) = LENGTH.unpack(header)
+    if length > MAX_FRAME_BYTES:
+        raise FrameTooLarge
+    return int(length)
+
+
+def parse_request(payload: bytes) -> Request:
+    """Return the request of a frame's payload.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _request_decoder.decode(payload)
+
+
+def parse_reply(payload: bytes) -> Reply:
+    """Return the reply of a frame's payload.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _reply_decoder.decode(payload)

@@ -1,0 +1,49 @@
+"""What a host is told when it is started: as JSON on its standard input, never in its arguments.
+
+Law: the PIN is not in here, only the path of the file that the host itself reads.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+import msgspec
+
+from hsmkms.core.material import Edition
+
+
+class HostPurpose(StrEnum):
+    """What a host may be asked."""
+
+    SERVE = "serve"
+    """Everything but to make long-lived objects; its sessions are read-only, so that the token refuses it too."""
+    INIT = "init"
+    """To make them as well."""
+
+
+class HostExit(IntEnum):
+    """How a host ends by itself (sysexits.h)."""
+
+    ORPHANED = 0
+    """The other end of the socket was closed."""
+    TOKEN_SICK = 75
+    """EX_TEMPFAIL: the token failed its canary or lost the session; a new host may find it well again."""
+    UNUSABLE = 78
+    """EX_CONFIG: PIN refused, or module, token or PIN file not to be used: a new host would fail alike."""
+
+
+class HostSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One host."""
+
+    module: str
+    """Path of the PKCS#11 module."""
+    token_label: str
+    pin_file: str
+    edition: Edition
+    initialize_args: str | None = None
+    """Parameter string for C_Initialize, which NSS needs; other modules need none."""
+    sessions: int = 1
+    purpose: HostPurpose = HostPurpose.SERVE
+    env: dict[str, str] = {}
+    """Variables for this host only, such as SOFTHSM2_CONF."""
+    log_level: str = "INFO"

@@ -1,0 +1,228 @@
+"""Use case: import wrapped material. The heart of the service.
+
+Steps of an import, each leaving something true if the process dies right after it:
+
+1. admit: all checks, then one more attempt counted on ticket and pair, committed before the token is called;
+2. the token unwraps, proves the length, fingerprints, seals and binds; we get a record and a fingerprint;
+3. commit: key, material, ticket, pair and audit event in one transaction, after the rules were asked again.
+
+An attempt whose token call was not judged is given back. A repeated request is answered in step 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hsmkms.core import records
+from hsmkms.core.errors import (
+    CiphertextSizeWrong,
+    ImportFault,
+    ImportTokenForeign,
+    ImportTokenOver,
+    ImportTokenUnknown,
+    MaterialMismatch,
+    MaterialUndecryptable,
+    TicketEnd,
+    TokenUnavailable,
+)
+from hsmkms.core.events import EventTag
+from hsmkms.core.keys import KeyAction, Material, require_expiry
+from hsmkms.core.ports import ImportOrder
+from hsmkms.core.tickets import Pair, Spending, Ticket, TicketState
+from hsmkms.core.wrapping import WRAPPING, WRAPPING_KEY_BYTES
+from hsmkms.service.commands import Done
+from hsmkms.service.rows import event_of, existing_key, leave_pair, pair_of, same_ticket
+from hsmkms.service.transactions import commit
+
+if TYPE_CHECKING:
+    from hsmkms.core.credentials import Caller
+    from hsmkms.core.ids import Instant
+    from hsmkms.core.keys import Key
+    from hsmkms.core.material import Edition, SealedMaterial
+    from hsmkms.core.ports import Clock, Hsm, Store, Writing
+    from hsmkms.service.commands import ImportMaterial
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """An attempt that has been counted."""
+
+    key: Key
+    ticket: Ticket
+    pair: Pair
+    order: ImportOrder
+
+
+class ImportUseCases:
+    """Import key material."""
+
+    def __init__(self, store: Store, hsm: Hsm, clock: Clock, edition: Edition) -> None:
+        """Work on `store` and `hsm`, with material of `edition`."""
+        self._store = store
+        self._hsm = hsm
+        self._clock = clock
+        self._edition = edition
+
+    async def import_material(self, caller: Caller, command: ImportMaterial) -> Done:
+        """Import wrapped material, or answer again what exactly this request already did.
+
+        Raises:
+            ExpiryInvalid: the expiry is not later than now, or above the maximum.
+            KeyNotFound: there is no such key in this account.
+            KeyNotExternal: the key's material was generated in the token.
+            KeyStateForbids: its state does not allow an import.
+            ImportTokenUnknown: the import token is none of ours.
+            ImportTokenForeign: it is another key's, or another account's.
+            ImportTokenOver: it is expired, exhausted, void or spent.
+            CiphertextSizeWrong: the ciphertext is not as long as the modulus.
+            MaterialUndecryptable: the token could not unwrap it.
+            MaterialLengthWrong: it is not of the edition's length.
+            MaterialMismatch: the key once had other material.
+        """
+        require_expiry(command.valid_to, self._clock.now())
+        spending = Spending(hashlib.sha256(command.ciphertext).digest(), command.valid_to)
+
+        async def admit(writing: Writing) -> _Admitted | None:
+            return await self._admit(writing, caller, command, spending)
+
+        admitted = await commit(self._store, admit)
+        if admitted is None:
+            return Done()
+        try:
+            sealed = await self._hsm.import_material(admitted.order)
+        except TokenUnavailable:
+            await self._give_back(admitted)
+            raise
+        except ImportFault as fault:
+            await self._refuse(caller, admitted, fault)
+            raise
+
+        async def bring(writing: Writing) -> MaterialMismatch | None:
+            return await self._bring(writing, caller, command, admitted, sealed, spending)
+
+        mismatch = await commit(self._store, bring)
+        if mismatch is not None:
+            await self._refuse(caller, admitted, mismatch)
+            raise MaterialUndecryptable if WRAPPING[admitted.ticket.algorithm].merges_refusals else mismatch
+        return Done()
+
+    async def _admit(
+        self, writing: Writing, caller: Caller, command: ImportMaterial, spending: Spending
+    ) -> _Admitted | None:
+        """Make all checks and count the attempt; None when the request repeats what it already did."""
+        now = self._clock.now()
+        key = await existing_key(writing, caller.account.name, command.key_id)
+        key.require_external()
+        ticket = await writing.ticket(command.import_token.digest())
+        own = ticket is not None and (ticket.account, ticket.key_id) == (key.account, key.key_id)
+        if ticket is not None and own and _holds_what_it_brought(key, ticket, now) and ticket.repeats(spending, now):
+            return None
+        command.policy.require(KeyAction.IMPORT_MATERIAL, key.state(now))
+        if ticket is None:
+            raise ImportTokenUnknown
+        if not own:
+            raise ImportTokenForeign
+        ticket.require_good(now)
+        pair = await pair_of(writing, ticket)
+        pair.require_good()
+        if len(command.ciphertext) != WRAPPING_KEY_BYTES:
+            raise CiphertextSizeWrong(WRAPPING_KEY_BYTES)
+        ticket = await writing.replace_ticket(ticket, ticket.attempted(now))
+        pair = await writing.replace_pair(pair, pair.attempted())
+        return _Admitted(key, ticket, pair, self._order(key, ticket, pair, command.ciphertext))
+
+    def _order(self, key: Key, ticket: Ticket, pair: Pair, ciphertext: bytes) -> ImportOrder:
+        if pair.record is None:
+            raise ImportTokenOver(TicketEnd.EXHAUSTED)
+        return ImportOrder(
+            owner=records.of_material(key.account, key.key_id, self._edition, key.generation),
+            pair=records.of_pair(pair.pair_id, self._edition),
+            pair_record=pair.record,
+            algorithm=ticket.algorithm,
+            ciphertext=ciphertext,
+        )
+
+    async def _bring(
+        self,
+        writing: Writing,
+        caller: Caller,
+        command: ImportMaterial,
+        admitted: _Admitted,
+        sealed: SealedMaterial,
+        spending: Spending,
+    ) -> MaterialMismatch | None:
+        """Commit what the token gave, if the rules still allow it; return the mismatch to be recorded as a refusal."""
+        now = self._clock.now()
+        key = await existing_key(writing, caller.account.name, admitted.key.key_id)
+        ticket = await same_ticket(writing, admitted.ticket)
+        if _holds_what_it_brought(key, ticket, now) and ticket.repeats(spending, now):
+            return None
+        command.policy.require(KeyAction.IMPORT_MATERIAL, key.state(now))
+        spent = ticket.spent(spending)
+        material = Material(sealed.record, now, spending.valid_to, ticket.ticket_id)
+        try:
+            holding = key.with_material(sealed, material)
+        except MaterialMismatch as mismatch:
+            return mismatch
+        await writing.replace_key(key, holding)
+        await writing.replace_ticket(ticket, spent)
+        pair = await pair_of(writing, ticket)
+        done = pair.handed_back()
+        await writing.replace_pair(pair, done.left() if ticket.state is TicketState.ISSUED else done)
+        await writing.append(
+            event_of(
+                caller,
+                EventTag.MATERIAL_IMPORTED,
+                key.key_id,
+                now,
+                ticket=ticket.ticket_id,
+                algorithm=ticket.algorithm.value,
+                valid_to=spending.valid_to,
+                reimport=key.fingerprint is not None,
+            )
+        )
+        return None
+
+    async def _give_back(self, admitted: _Admitted) -> None:
+        """Take back an attempt that the token did not judge."""
+
+        async def give_back(writing: Writing) -> None:
+            ticket = await same_ticket(writing, admitted.ticket)
+            given = ticket.handed_back()
+            if given is ticket:
+                return
+            await writing.replace_ticket(ticket, given)
+            pair = await pair_of(writing, ticket)
+            await writing.replace_pair(pair, pair.handed_back())
+
+        await commit(self._store, give_back)
+
+    async def _refuse(self, caller: Caller, admitted: _Admitted, fault: ImportFault) -> None:
+        """Record a failed attempt, and end a ticket whose attempts are used up."""
+
+        async def refuse(writing: Writing) -> None:
+            now = self._clock.now()
+            ticket = await same_ticket(writing, admitted.ticket)
+            settled = ticket.settled(now)
+            if settled is not ticket:
+                await writing.replace_ticket(ticket, settled)
+                await leave_pair(writing, ticket)
+            await writing.append(
+                event_of(
+                    caller,
+                    EventTag.MATERIAL_REFUSED,
+                    ticket.key_id,
+                    now,
+                    ticket=ticket.ticket_id,
+                    reason=type(fault).__name__,
+                    attempts=ticket.attempts,
+                )
+            )
+
+        await commit(self._store, refuse)
+
+
+def _holds_what_it_brought(key: Key, ticket: Ticket, now: Instant) -> bool:
+    return key.material is not None and key.material.ticket_id == ticket.ticket_id and key.material.usable(now)

@@ -1,0 +1,175 @@
+"""Use case: issue a ticket, the first step of the ceremony.
+
+Laws:
+
+- every ticket has a pair of its own, unless the configuration lets tickets of one account and algorithm share one;
+- a key has at most `MOST_LIVE_TICKETS` live tickets: one more voids the oldest;
+- a pair is taken from the pool outside of any transaction, and goes back if no ticket took it.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hsmkms.core.errors import NotOffered
+from hsmkms.core.events import EventTag
+from hsmkms.core.ids import TicketId, later
+from hsmkms.core.keys import KeyAction
+from hsmkms.core.secrets import ImportToken
+from hsmkms.core.tickets import IMPORT_TOKEN_BYTES, MOST_LIVE_TICKETS, Pair, Ticket
+from hsmkms.core.wrapping import WRAPPING
+from hsmkms.service.commands import ImportParameters
+from hsmkms.service.rows import event_of, existing_key, leave_pair
+from hsmkms.service.transactions import commit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hsmkms.core.credentials import Caller
+    from hsmkms.core.ids import Instant
+    from hsmkms.core.keys import Key
+    from hsmkms.core.ports import Clock, Hsm, Store, Writing
+    from hsmkms.core.tickets import FreshPair
+    from hsmkms.core.wrapping import WrappingAlgorithm
+    from hsmkms.service.commands import GetImportParameters
+    from hsmkms.service.pairs import PairPool
+
+
+@dataclass(frozen=True, slots=True)
+class IssuingSettings:
+    """What the operator decides about tickets."""
+
+    algorithms: Sequence[WrappingAlgorithm]
+    """Those the configuration allows, in the order in which they are named to clients."""
+    parameters_valid_seconds: int
+    tickets_per_pair: int
+    max_attempts: int
+
+
+class IssuingUseCases:
+    """Get import parameters."""
+
+    def __init__(self, store: Store, hsm: Hsm, clock: Clock, *, pool: PairPool, settings: IssuingSettings) -> None:
+        """Work on `store`, with pairs from `pool`."""
+        self._store = store
+        self._hsm = hsm
+        self._clock = clock
+        self._pool = pool
+        self._settings = settings
+
+    @property
+    def algorithms(self) -> tuple[WrappingAlgorithm, ...]:
+        """What is offered: allowed by the configuration, and shown to work on this token."""
+        return tuple(each for each in self._settings.algorithms if each in self._hsm.algorithms)
+
+    async def get_parameters(self, caller: Caller, command: GetImportParameters) -> ImportParameters:
+        """Issue a ticket on a pair of its own, or on one that the configuration lets tickets share.
+
+        Raises:
+            NotOffered: neither token nor configuration offers the algorithm.
+            KeyNotFound: there is none of this id in this account.
+            KeyNotExternal: its material was generated in the token.
+            KeyStateForbids: its state does not allow an import.
+        """
+        if command.algorithm not in self.algorithms:
+            raise NotOffered(command.algorithm_field, self.algorithms)
+        async with self._store.reading() as reading:
+            self._require_ready(await existing_key(reading, caller.account.name, command.key_id), command)
+        token = ImportToken(base64.b64encode(secrets.token_bytes(IMPORT_TOKEN_BYTES)))
+        fresh = None if self._tickets_per_pair(command.algorithm) > 1 else await self._pool.take()
+        while True:
+            issued = await self._issued(caller, command, token, fresh)
+            if issued is not None:
+                return issued
+            fresh = await self._pool.take()
+
+    def _tickets_per_pair(self, algorithm: WrappingAlgorithm) -> int:
+        return self._settings.tickets_per_pair if WRAPPING[algorithm].shares_pairs else 1
+
+    def _require_ready(self, key: Key, command: GetImportParameters) -> None:
+        key.require_external()
+        command.policy.require(KeyAction.GET_PARAMETERS, key.state(self._clock.now()))
+
+    async def _issued(
+        self, caller: Caller, command: GetImportParameters, token: ImportToken, fresh: FreshPair | None
+    ) -> ImportParameters | None:
+        """Issue the ticket; None when no pair is open to it and none was brought."""
+        used = False
+
+        async def issue(writing: Writing) -> ImportParameters | None:
+            nonlocal used
+            now = self._clock.now()
+            self._require_ready(await existing_key(writing, caller.account.name, command.key_id), command)
+            pair = await self._open_pair(writing, caller, command.algorithm, now)
+            used = pair is None
+            if pair is None:
+                if fresh is None:
+                    return None
+                pair = await self._new_pair(writing, caller, command.algorithm, fresh, now)
+            pair = await writing.replace_pair(pair, pair.taken(most_tickets=self._tickets_per_pair(command.algorithm)))
+            ticket = self._new_ticket(caller, command, token, pair, now)
+            await self._make_room(writing, ticket)
+            await writing.add_ticket(ticket)
+            await writing.append(
+                event_of(
+                    caller,
+                    EventTag.PARAMETERS_ISSUED,
+                    ticket.key_id,
+                    now,
+                    ticket=ticket.ticket_id,
+                    algorithm=ticket.algorithm.value,
+                )
+            )
+            return ImportParameters(ticket.key_id, token, pair.public_key, ticket.deadline)
+
+        try:
+            return await commit(self._store, issue)
+        except BaseException:
+            used = False
+            raise
+        finally:
+            if fresh is not None and not used:
+                self._pool.put_back(fresh)
+
+    async def _open_pair(
+        self, writing: Writing, caller: Caller, algorithm: WrappingAlgorithm, now: Instant
+    ) -> Pair | None:
+        if self._tickets_per_pair(algorithm) == 1:
+            return None
+        since = later(now, seconds=-self._settings.parameters_valid_seconds)
+        return await writing.open_pair(caller.account.name, algorithm, since)
+
+    @staticmethod
+    async def _new_pair(
+        writing: Writing, caller: Caller, algorithm: WrappingAlgorithm, fresh: FreshPair, now: Instant
+    ) -> Pair:
+        pair = Pair(fresh.pair_id, caller.account.name, algorithm, fresh.public_key, now, fresh.record)
+        await writing.add_pair(pair)
+        return pair
+
+    def _new_ticket(
+        self, caller: Caller, command: GetImportParameters, token: ImportToken, pair: Pair, now: Instant
+    ) -> Ticket:
+        return Ticket(
+            ticket_id=TicketId(str(uuid.uuid4())),
+            token_digest=token.digest(),
+            account=caller.account.name,
+            key_id=command.key_id,
+            pair_id=pair.pair_id,
+            algorithm=command.algorithm,
+            issued_at=now,
+            deadline=later(now, seconds=self._settings.parameters_valid_seconds),
+            most_attempts=self._settings.max_attempts,
+        )
+
+    @staticmethod
+    async def _make_room(writing: Writing, newcomer: Ticket) -> None:
+        """Void the oldest live tickets of the key until the newcomer fits."""
+        live = await writing.live_tickets(newcomer.key_id)
+        for ticket in live[: max(0, len(live) - MOST_LIVE_TICKETS + 1)]:
+            await writing.replace_ticket(ticket, ticket.voided())
+            await leave_pair(writing, ticket)

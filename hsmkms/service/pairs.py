@@ -1,0 +1,80 @@
+"""The pool of wrapping pairs made ahead of need.
+
+Laws:
+
+- a pair is taken once, and waits in memory only: what no ticket took is lost with the process, and nothing is lost;
+- the pool refills itself in the background; a caller waits at most `patience_seconds` for a pair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from hsmkms.core import records
+from hsmkms.core.errors import ServiceFault, TokenUnavailable
+from hsmkms.core.ids import PairId
+from hsmkms.core.wrapping import WRAPPING_KEY_BITS
+
+if TYPE_CHECKING:
+    from hsmkms.core.material import Edition
+    from hsmkms.core.ports import Hsm
+    from hsmkms.core.tickets import FreshPair
+
+_LOG = logging.getLogger(__name__)
+_PAUSE_AFTER_FAULT_SECONDS: Final = 1.0
+
+
+class PairPool:
+    """Pairs that the token made and no ticket has taken yet."""
+
+    def __init__(self, hsm: Hsm, edition: Edition, *, ready_pairs: int, patience_seconds: float) -> None:
+        """Keep `ready_pairs` ready once `keep_filled` runs; 0 makes each when it is asked for."""
+        self._hsm = hsm
+        self._edition = edition
+        self._target = ready_pairs
+        self._patience_seconds = patience_seconds
+        self._ready: asyncio.Queue[FreshPair] = asyncio.Queue()
+        self._waiting = 0
+        self._wanted = asyncio.Event()
+
+    @property
+    def level(self) -> int:
+        """How many pairs are ready."""
+        return self._ready.qsize()
+
+    async def take(self) -> FreshPair:
+        """Return a pair that nobody else has.
+
+        Raises:
+            TokenUnavailable: none was made in time.
+        """
+        self._waiting += 1
+        self._wanted.set()
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                return await self._ready.get()
+        except TimeoutError as error:
+            raise TokenUnavailable from error
+        finally:
+            self._waiting -= 1
+
+    def put_back(self, pair: FreshPair) -> None:
+        """Return a pair that was taken and not shown to anyone."""
+        self._ready.put_nowait(pair)
+
+    async def keep_filled(self) -> None:
+        """Make pairs whenever fewer are ready than wanted; runs until it is cancelled."""
+        while True:
+            if self._ready.qsize() >= max(self._target, self._waiting):
+                self._wanted.clear()
+                await self._wanted.wait()
+                continue
+            identity = records.of_pair(PairId(str(uuid.uuid4())), self._edition)
+            try:
+                self._ready.put_nowait(await self._hsm.make_pair(identity, WRAPPING_KEY_BITS))
+            except ServiceFault:
+                _LOG.warning("no wrapping pair could be made", extra={"ready": self._ready.qsize()})
+                await asyncio.sleep(_PAUSE_AFTER_FAULT_SECONDS)

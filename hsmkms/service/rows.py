@@ -1,0 +1,62 @@
+"""Steps on rows that several use cases take, inside the transaction of the caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hsmkms.core.errors import InternalFault, KeyNotFound
+from hsmkms.core.events import Event, EventTag
+
+if TYPE_CHECKING:
+    from hsmkms.core.credentials import Caller
+    from hsmkms.core.ids import AccountName, Instant, KeyId
+    from hsmkms.core.keys import Key
+    from hsmkms.core.ports import Reading, Writing
+    from hsmkms.core.tickets import Pair, Ticket
+
+
+async def existing_key(reading: Reading, account: AccountName, key_id: KeyId) -> Key:
+    """Return the account's key.
+
+    Raises:
+        KeyNotFound: there is none of this id in this account.
+    """
+    key = await reading.key(account, key_id)
+    if key is None:
+        raise KeyNotFound
+    return key
+
+
+async def same_ticket(reading: Reading, ticket: Ticket) -> Ticket:
+    """Return a ticket as its row is now.
+
+    Raises:
+        InternalFault: it is gone, which no use case does.
+    """
+    found = await reading.ticket(ticket.token_digest)
+    if found is None:
+        raise InternalFault
+    return found
+
+
+async def pair_of(reading: Reading, ticket: Ticket) -> Pair:
+    """Return the pair of a ticket.
+
+    Raises:
+        InternalFault: it is gone, which no use case does.
+    """
+    pair = await reading.pair(ticket.pair_id)
+    if pair is None:
+        raise InternalFault
+    return pair
+
+
+async def leave_pair(writing: Writing, ticket: Ticket) -> None:
+    """Take a ticket that stopped being ISSUED from its pair, which ends if it was the last."""
+    pair = await pair_of(writing, ticket)
+    await writing.replace_pair(pair, pair.left())
+
+
+def event_of(caller: Caller, tag: EventTag, key_id: KeyId, now: Instant, **detail: str | int | bool | None) -> Event:
+    """Return the audit event of what `caller` did to a key."""
+    return Event(tag, now, caller.account.name, caller.access_id, key_id, caller.request_id, detail)

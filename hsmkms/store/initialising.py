@@ -1,0 +1,76 @@
+"""What binds the database to a token: planned first, proved later."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hsmkms.core.errors import StoreUnusable
+from hsmkms.store import queries
+from hsmkms.store.rows import deployment_of, deployment_values, object_values
+
+if TYPE_CHECKING:
+    from hsmkms.core.custody import Deployment
+    from hsmkms.core.events import Event
+    from hsmkms.store.reading import SqlReading
+    from hsmkms.store.writing import SqlWriting
+
+
+async def deployment_in(reading: SqlReading) -> Deployment | None:
+    """Return the deployment that the database has."""
+    rows = await reading.rows(queries.DEPLOYMENT_ROW)
+    if not rows:
+        return None
+    return deployment_of(rows[0], await reading.rows(queries.OBJECT_ROWS))
+
+
+async def plan_into(writing: SqlWriting, plan: Deployment) -> None:
+    """Insert `plan`, not ready and with nothing proved, unless there is a deployment."""
+    if await deployment_in(writing) is not None:
+        return
+    await writing.run(queries.ADD_DEPLOYMENT, deployment_values(replace(plan, ready=False)))
+    planned = [object_values(replace(each, challenge=b"", answer=b"")) for each in plan.objects]
+    if planned:
+        await writing.run(queries.ADD_OBJECTS, planned)
+
+
+class SqlInitialising:
+    """`core.ports.Initialising` over the transaction that holds the exclusive lock.
+
+    Attributes:
+        marked: whether `mark_ready` was called, so that there is something to commit.
+    """
+
+    def __init__(self, writing: SqlWriting, deployment: Deployment) -> None:
+        """Initialise `deployment` in the transaction `writing`."""
+        self._writing = writing
+        self._deployment = deployment
+        self.marked = False
+
+    @property
+    def deployment(self) -> Deployment:
+        """The deployment as the database has it, with its planned object ids."""
+        return self._deployment
+
+    async def mark_ready(self, deployment: Deployment, event: Event) -> None:
+        """Record the proved objects and that the deployment is ready.
+
+        Raises:
+            StoreUnusable: `deployment` has another id or other objects than the database.
+        """
+        result = await self._writing.run(queries.MAKE_READY, {"this": deployment.deployment_id})
+        proved = result.rowcount
+        for each in deployment.objects:
+            values = object_values(each)
+            parameters = {
+                "this": values["role"],
+                "same": values["object_id"],
+                "new_challenge": values["challenge"],
+                "new_answer": values["answer"],
+            }
+            proved += (await self._writing.run(queries.PROVE_OBJECT, parameters)).rowcount
+        if proved != 1 + len(self._deployment.objects) or len(deployment.objects) != len(self._deployment.objects):
+            raise StoreUnusable("The database names other token objects than were proved; run 'hsmkms init' again.")
+        await self._writing.append(event)
+        self._deployment = replace(deployment, ready=True)
+        self.marked = True

@@ -1,0 +1,210 @@
+"""Every statement, built once: SQLAlchemy compiles each on its first use and finds it again.
+
+`judged_state` and `OVERDUE_TICKETS` say in SQL what `Key.state` and `Ticket.end` say in Python; the contract suite
+holds each pair together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from hsmkms.core.keys import KeyState
+from hsmkms.store.schema import (
+    ACCOUNTS,
+    CREDENTIALS,
+    CUSTODY_OBJECTS,
+    DEPLOYMENT,
+    EVENTS,
+    ISSUED,
+    KEYS,
+    MATERIALS,
+    OPEN_PAIR,
+    PAIR_SECRETS,
+    PAIRS,
+    TICKETS,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+
+    from hsmkms.core.ids import Instant
+    from hsmkms.core.ports import KeyFilter
+
+NOW: Final[BindParameter[int]] = bindparam("now")
+LIMIT: Final[BindParameter[int]] = bindparam("limit")
+
+# --- keys ------------------------------------------------------------------------------------------------
+
+_WHOLE_KEYS: Final = KEYS.outerjoin(MATERIALS)
+ANY_KEY: Final = select(
+    *KEYS.c, MATERIALS.c.record, MATERIALS.c.brought_at, MATERIALS.c.valid_to, MATERIALS.c.ticket_id
+).select_from(_WHOLE_KEYS)
+
+KEY: Final = ANY_KEY.where(KEYS.c.account == bindparam("account"), KEYS.c.key_id == bindparam("key_id"))
+KEY_OF_ANY_ACCOUNT: Final = ANY_KEY.where(KEYS.c.key_id == bindparam("key_id"))
+KEYS_NAMED: Final = ANY_KEY.where(
+    KEYS.c.account == bindparam("account"), KEYS.c.key_id.in_(bindparam("key_ids", expanding=True))
+)
+COUNT_KEYS: Final = select(func.count()).select_from(KEYS).where(KEYS.c.account == bindparam("account"))
+EXPIRED_KEYS: Final = ANY_KEY.where(MATERIALS.c.valid_to <= NOW).order_by(MATERIALS.c.valid_to).limit(LIMIT)
+
+ADD_KEY: Final = insert(KEYS)
+ADD_MATERIAL: Final = insert(MATERIALS)
+REPLACE_MATERIAL: Final = update(MATERIALS).where(MATERIALS.c.key_id == bindparam("this"))
+REMOVE_MATERIAL: Final = delete(MATERIALS).where(MATERIALS.c.key_id == bindparam("this"))
+
+
+def judged_state(now: Instant) -> ColumnElement[str]:
+    """Return the state shown of a key at `now`; the cases are those of `Key.state`, in its order."""
+    usable = and_(MATERIALS.c.key_id.is_not(None), or_(MATERIALS.c.valid_to.is_(None), MATERIALS.c.valid_to > now))
+    return case(
+        (KEYS.c.deletion_due.is_not(None), KeyState.PENDING_DELETE.value),
+        (KEYS.c.archived, KeyState.ARCHIVED.value),
+        (~usable, KeyState.PENDING_IMPORT.value),
+        (KEYS.c.switched_on, KeyState.ENABLED.value),
+        else_=KeyState.DISABLED.value,
+    )
+
+
+def filtered(statement: Select[Any], wanted: KeyFilter, now: Instant) -> Select[Any]:
+    """Return `statement`, which must select from keys joined with materials, narrowed to the keys wanted."""
+    statement = statement.where(KEYS.c.account == wanted.account)
+    if wanted.states is not None:
+        statement = statement.where(judged_state(now).in_([each.value for each in wanted.states]))
+    if wanted.origin is not None:
+        statement = statement.where(KEYS.c.origin == wanted.origin.value)
+    if wanted.usage is not None:
+        statement = statement.where(KEYS.c.usage == wanted.usage.value)
+    if wanted.search:
+        statement = statement.where(_holds(wanted.search))
+    return statement
+
+
+def keys_listed(wanted: KeyFilter, now: Instant, *, offset: int, limit: int) -> Select[Any]:
+    """Return the statement of one page of keys."""
+    order = (KEYS.c.created_at, KEYS.c.key_id)
+    ordered = [column.desc() if wanted.newest_first else column for column in order]
+    return filtered(ANY_KEY, wanted, now).order_by(*ordered).offset(offset).limit(limit)
+
+
+def keys_counted(wanted: KeyFilter, now: Instant) -> Select[Any]:
+    """Return the statement that counts all the keys wanted."""
+    return filtered(select(func.count()).select_from(_WHOLE_KEYS), wanted, now)
+
+
+def _holds(part: str) -> ColumnElement[bool]:
+    # Not LIKE: it has wildcards, and in SQLite it ignores case. `replace` compares bytes in every database: the text
+    # changes exactly if it holds the part.
+    try:
+        part.encode()
+    except UnicodeEncodeError:  # a lone surrogate: no database holds one, and drivers choke on it
+        return false()
+    return or_(*(func.replace(column, part, "") != column for column in (KEYS.c.key_id, KEYS.c.alias)))
+
+
+# --- tickets ---------------------------------------------------------------------------------------------
+
+_LIVE: Final = TICKETS.c.state == ISSUED
+
+TICKET: Final = select(TICKETS).where(TICKETS.c.token_digest == bindparam("token_digest"))
+LIVE_TICKETS: Final = (
+    select(TICKETS)
+    .where(_LIVE, TICKETS.c.key_id == bindparam("key_id"))
+    .order_by(TICKETS.c.issued_at, TICKETS.c.ticket_id)
+)
+OVERDUE_TICKETS: Final = (
+    select(TICKETS)
+    .where(_LIVE, or_(TICKETS.c.deadline <= NOW, TICKETS.c.attempts >= TICKETS.c.most_attempts))
+    .order_by(TICKETS.c.deadline)
+    .limit(LIMIT)
+)
+ADD_TICKET: Final = insert(TICKETS)
+
+# --- pairs -----------------------------------------------------------------------------------------------
+
+_ANY_PAIR: Final = select(*PAIRS.c, PAIR_SECRETS.c.record).select_from(PAIRS.outerjoin(PAIR_SECRETS))
+
+PAIR: Final = _ANY_PAIR.where(PAIRS.c.pair_id == bindparam("pair_id"))
+OPEN_PAIR_OF: Final = (
+    _ANY_PAIR.where(
+        PAIRS.c.account == bindparam("account"),
+        PAIRS.c.algorithm == bindparam("algorithm"),
+        OPEN_PAIR,
+        PAIRS.c.opened_at > bindparam("since"),
+    )
+    .order_by(PAIRS.c.opened_at)
+    .limit(1)
+)
+IDLE_PAIRS: Final = (
+    select(*PAIRS.c, PAIR_SECRETS.c.record)
+    .select_from(PAIR_SECRETS.join(PAIRS))
+    .where(
+        or_(PAIRS.c.closed, PAIRS.c.opened_at < bindparam("opened_before")),
+        ~select(TICKETS.c.ticket_id).where(_LIVE, TICKETS.c.pair_id == PAIRS.c.pair_id).exists(),
+    )
+    .limit(LIMIT)
+)
+ADD_PAIR: Final = insert(PAIRS)
+ADD_PAIR_SECRET: Final = insert(PAIR_SECRETS)
+REPLACE_PAIR_SECRET: Final = update(PAIR_SECRETS).where(PAIR_SECRETS.c.pair_id == bindparam("this"))
+REMOVE_PAIR_SECRET: Final = delete(PAIR_SECRETS).where(PAIR_SECRETS.c.pair_id == bindparam("this"))
+
+# --- accounts and credentials ----------------------------------------------------------------------------
+
+ACCOUNT: Final = select(ACCOUNTS).where(ACCOUNTS.c.name == bindparam("name"))
+ADD_ACCOUNT: Final = insert(ACCOUNTS)
+CREDENTIAL: Final = (
+    select(CREDENTIALS, ACCOUNTS.c.number, ACCOUNTS.c.name)
+    .select_from(CREDENTIALS.join(ACCOUNTS))
+    .where(CREDENTIALS.c.access_id == bindparam("access_id"))
+)
+ADD_CREDENTIAL: Final = insert(CREDENTIALS)
+
+# --- events ----------------------------------------------------------------------------------------------
+
+_NODE: Final = EVENTS.c.node == ""
+LAST_DIGEST: Final = select(EVENTS.c.digest).where(_NODE).order_by(EVENTS.c.sequence.desc()).limit(1)
+EVENTS_AFTER: Final = (
+    select(EVENTS).where(_NODE, EVENTS.c.sequence > bindparam("after")).order_by(EVENTS.c.sequence).limit(LIMIT)
+)
+ADD_EVENT: Final = insert(EVENTS)
+
+# --- the deployment --------------------------------------------------------------------------------------
+
+DEPLOYMENT_ROW: Final = select(DEPLOYMENT)
+OBJECT_ROWS: Final = select(CUSTODY_OBJECTS).order_by(CUSTODY_OBJECTS.c.role)
+ADD_DEPLOYMENT: Final = insert(DEPLOYMENT)
+ADD_OBJECTS: Final = insert(CUSTODY_OBJECTS)
+MAKE_READY: Final = update(DEPLOYMENT).where(DEPLOYMENT.c.deployment_id == bindparam("this")).values(ready=True)
+PROVE_OBJECT: Final = (
+    update(CUSTODY_OBJECTS)
+    .where(CUSTODY_OBJECTS.c.role == bindparam("this"), CUSTODY_OBJECTS.c.object_id == bindparam("same"))
+    .values(challenge=bindparam("new_challenge"), answer=bindparam("new_answer"))
+)
+
+
+def compare_and_swap(table: Table) -> Any:  # noqa: ANN401 - the type of an update of untyped columns
+    """Return the statement that replaces the row `this` if its revision is `seen`."""
+    (identity,) = table.primary_key.columns
+    return update(table).where(identity == bindparam("this"), table.c.revision == bindparam("seen"))
+
+
+REPLACE_KEY: Final = compare_and_swap(KEYS)
+REPLACE_TICKET: Final = compare_and_swap(TICKETS)
+REPLACE_PAIR: Final = compare_and_swap(PAIRS)

@@ -1,0 +1,104 @@
+"""`core.ports.Reading` over one connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hsmkms.core.ports import KeyPage
+from hsmkms.store import queries
+from hsmkms.store.failures import TRANSLATED
+from hsmkms.store.rows import account_of, credential_of, key_of, pair_of, ticket_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import CursorResult, Executable, Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from hsmkms.core.credentials import Credential
+    from hsmkms.core.ids import AccessId, Account, AccountName, Instant, KeyId, PairId
+    from hsmkms.core.keys import Key
+    from hsmkms.core.ports import KeyFilter
+    from hsmkms.core.tickets import Pair, Ticket
+    from hsmkms.core.wrapping import WrappingAlgorithm
+
+
+class SqlReading:
+    """One consistent view, as long as its connection's transaction lasts.
+
+    Attributes:
+        connection: the connection read through.
+    """
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        """Read through `connection`, which is in a transaction."""
+        self.connection = connection
+
+    async def key(self, account: AccountName, key_id: KeyId) -> Key | None:
+        """Return the account's key of this id."""
+        row = await self._first(queries.KEY, {"account": account, "key_id": key_id})
+        return None if row is None else key_of(row)
+
+    async def keys(self, account: AccountName, key_ids: Sequence[KeyId]) -> Sequence[Key]:
+        """Return those of `key_ids` that are keys of the account, in the order asked for."""
+        rows = await self.rows(queries.KEYS_NAMED, {"account": account, "key_ids": list(key_ids)})
+        found = {row.key_id: key_of(row) for row in rows}
+        return [found[each] for each in key_ids if each in found]
+
+    async def list_keys(self, wanted: KeyFilter, now: Instant, *, offset: int, limit: int) -> KeyPage:
+        """Return keys by creation time (then id), judged by their state at `now`."""
+        rows = await self.rows(queries.keys_listed(wanted, now, offset=offset, limit=limit))
+        if len(rows) < limit and (rows or offset == 0):  # the last page: what went before it is known
+            total = offset + len(rows)
+        else:
+            total = (await self.run(queries.keys_counted(wanted, now))).scalar_one()
+        return KeyPage(total, [key_of(row) for row in rows])
+
+    async def count_keys(self, account: AccountName) -> int:
+        """Return how many keys the account has."""
+        count: int = (await self.run(queries.COUNT_KEYS, {"account": account})).scalar_one()
+        return count
+
+    async def ticket(self, token_digest: bytes) -> Ticket | None:
+        """Return the ticket of the import token with this SHA-256."""
+        row = await self._first(queries.TICKET, {"token_digest": token_digest})
+        return None if row is None else ticket_of(row)
+
+    async def live_tickets(self, key_id: KeyId) -> Sequence[Ticket]:
+        """Return the key's ISSUED tickets, oldest first."""
+        return [ticket_of(row) for row in await self.rows(queries.LIVE_TICKETS, {"key_id": key_id})]
+
+    async def pair(self, pair_id: PairId) -> Pair | None:
+        """Return a pair that tickets have taken."""
+        row = await self._first(queries.PAIR, {"pair_id": pair_id})
+        return None if row is None else pair_of(row)
+
+    async def open_pair(self, account: AccountName, algorithm: WrappingAlgorithm, since: Instant) -> Pair | None:
+        """Return an unclosed pair of the account and algorithm, opened after `since`: the oldest, so that it fills."""
+        parameters = {"account": account, "algorithm": algorithm.value, "since": since}
+        row = await self._first(queries.OPEN_PAIR_OF, parameters)
+        return None if row is None else pair_of(row)
+
+    async def account(self, name: AccountName) -> Account | None:
+        """Return the account of this name."""
+        row = await self._first(queries.ACCOUNT, {"name": name})
+        return None if row is None else account_of(row)
+
+    async def credential(self, access_id: AccessId) -> Credential | None:
+        """Return the credential of this access id."""
+        row = await self._first(queries.CREDENTIAL, {"access_id": access_id})
+        return None if row is None else credential_of(row)
+
+    async def rows(self, statement: Executable, parameters: Mapping[str, object] | None = None) -> Sequence[Row[Any]]:
+        """Return all rows of a statement."""
+        return (await self.run(statement, parameters)).all()
+
+    async def run(
+        self, statement: Executable, parameters: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None
+    ) -> CursorResult[Any]:
+        """Run a statement; the one place where an error of the database becomes one of ours."""
+        with TRANSLATED:
+            return await self.connection.execute(statement, parameters)
+
+    async def _first(self, statement: Executable, parameters: Mapping[str, object]) -> Row[Any] | None:
+        return (await self.run(statement, parameters)).first()

@@ -1,0 +1,248 @@
+"""Rows to core values and back, field by field: neither shape owns the other."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from hsmkms.core.credentials import Credential, Role
+from hsmkms.core.custody import CustodyObject, CustodyRole, Deployment
+from hsmkms.core.events import ChainedEvent, Event, EventTag
+from hsmkms.core.ids import Account
+from hsmkms.core.keys import Key, KeyUsage, Material, Origin
+from hsmkms.core.material import Edition, Fingerprint
+from hsmkms.core.tickets import Pair, Spending, Ticket, TicketState
+from hsmkms.core.wrapping import WrappingAlgorithm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Row
+
+
+def key_of(row: Row[Any]) -> Key:
+    """Return the key of a row of keys joined with materials."""
+    fingerprint = None
+    if row.fingerprint_algorithm is not None:
+        fingerprint = Fingerprint(row.fingerprint_algorithm, row.fingerprint_digest)
+    material = None
+    if row.record is not None:
+        material = Material(row.record, row.brought_at, row.valid_to, row.ticket_id)
+    return Key(
+        key_id=row.key_id,
+        account=row.account,
+        alias=row.alias,
+        description=row.description,
+        usage=KeyUsage(row.usage),
+        origin=Origin(row.origin),
+        created_at=row.created_at,
+        switched_on=row.switched_on,
+        archived=row.archived,
+        deletion_due=row.deletion_due,
+        generation=row.generation,
+        fingerprint=fingerprint,
+        material=material,
+        revision=row.revision,
+    )
+
+
+def key_values(key: Key) -> dict[str, object]:
+    """Return the row of a key."""
+    fingerprint = key.fingerprint
+    return {
+        "key_id": key.key_id,
+        "account": key.account,
+        "alias": key.alias,
+        "description": key.description,
+        "usage": key.usage.value,
+        "origin": key.origin.value,
+        "created_at": key.created_at,
+        "switched_on": key.switched_on,
+        "archived": key.archived,
+        "deletion_due": key.deletion_due,
+        "generation": key.generation,
+        "fingerprint_algorithm": fingerprint.algorithm if fingerprint else None,
+        "fingerprint_digest": fingerprint.digest if fingerprint else None,
+        "revision": key.revision,
+    }
+
+
+def material_values(material: Material) -> dict[str, object]:
+    """Return the row of a key's material, but for the key's id."""
+    return {
+        "record": material.record,
+        "brought_at": material.brought_at,
+        "valid_to": material.valid_to,
+        "ticket_id": material.ticket_id,
+    }
+
+
+def ticket_of(row: Row[Any]) -> Ticket:
+    """Return the ticket of a row."""
+    spending = None if row.spent_digest is None else Spending(row.spent_digest, row.spent_valid_to)
+    return Ticket(
+        ticket_id=row.ticket_id,
+        token_digest=row.token_digest,
+        account=row.account,
+        key_id=row.key_id,
+        pair_id=row.pair_id,
+        algorithm=WrappingAlgorithm(row.algorithm),
+        issued_at=row.issued_at,
+        deadline=row.deadline,
+        most_attempts=row.most_attempts,
+        state=TicketState(row.state),
+        attempts=row.attempts,
+        given_back=row.given_back,
+        spending=spending,
+        revision=row.revision,
+    )
+
+
+def ticket_values(ticket: Ticket) -> dict[str, object]:
+    """Return the row of a ticket."""
+    spending = ticket.spending
+    return {
+        "ticket_id": ticket.ticket_id,
+        "token_digest": ticket.token_digest,
+        "account": ticket.account,
+        "key_id": ticket.key_id,
+        "pair_id": ticket.pair_id,
+        "algorithm": ticket.algorithm.value,
+        "issued_at": ticket.issued_at,
+        "deadline": ticket.deadline,
+        "most_attempts": ticket.most_attempts,
+        "state": ticket.state.value,
+        "attempts": ticket.attempts,
+        "given_back": ticket.given_back,
+        "spent_digest": spending.ciphertext_digest if spending else None,
+        "spent_valid_to": spending.valid_to if spending else None,
+        "revision": ticket.revision,
+    }
+
+
+def pair_of(row: Row[Any]) -> Pair:
+    """Return the pair of a row of pairs joined with pair_secrets."""
+    return Pair(
+        pair_id=row.pair_id,
+        account=row.account,
+        algorithm=WrappingAlgorithm(row.algorithm),
+        public_key=row.public_key,
+        opened_at=row.opened_at,
+        record=row.record,
+        tickets=row.tickets,
+        failures=row.failures,
+        closed=row.closed,
+        revision=row.revision,
+    )
+
+
+def pair_values(pair: Pair) -> dict[str, object]:
+    """Return the row of a pair, without its private half."""
+    return {
+        "pair_id": pair.pair_id,
+        "account": pair.account,
+        "algorithm": pair.algorithm.value,
+        "public_key": pair.public_key,
+        "opened_at": pair.opened_at,
+        "tickets": pair.tickets,
+        "failures": pair.failures,
+        "closed": pair.closed,
+        "revision": pair.revision,
+    }
+
+
+def account_of(row: Row[Any]) -> Account:
+    """Return the account of a row."""
+    return Account(row.number, row.name)
+
+
+def credential_of(row: Row[Any]) -> Credential:
+    """Return the credential of a row of credentials joined with accounts."""
+    return Credential(
+        access_id=row.access_id,
+        account=account_of(row),
+        roles=frozenset(Role(each) for each in row.roles.split()),
+        record=row.record,
+        created_at=row.created_at,
+        switched_on=row.switched_on,
+    )
+
+
+def credential_values(credential: Credential) -> dict[str, object]:
+    """Return the row of a credential."""
+    return {
+        "access_id": credential.access_id,
+        "account_number": credential.account.number,
+        "roles": " ".join(sorted(credential.roles)),
+        "record": credential.record,
+        "created_at": credential.created_at,
+        "switched_on": credential.switched_on,
+    }
+
+
+def event_of(row: Row[Any]) -> ChainedEvent:
+    """Return the event of a row."""
+    detail: Mapping[str, str | int | bool | None] = json.loads(row.detail)
+    event = Event(
+        tag=EventTag(row.tag),
+        at=row.at,
+        account=row.account,
+        actor=row.actor,
+        key_id=row.key_id,
+        request_id=row.request_id,
+        detail=detail,
+    )
+    return ChainedEvent(row.sequence, row.digest, event)
+
+
+def event_values(event: Event, digest: bytes) -> dict[str, object]:
+    """Return the row of an event, but for its sequence."""
+    return {
+        "tag": event.tag.value,
+        "at": event.at,
+        "account": event.account,
+        "actor": event.actor,
+        "key_id": event.key_id,
+        "request_id": event.request_id,
+        "detail": json.dumps(dict(event.detail), sort_keys=True),
+        "digest": digest,
+    }
+
+
+def deployment_of(row: Row[Any], objects: Iterable[Row[Any]]) -> Deployment:
+    """Return the deployment of its row and of those of its objects."""
+    return Deployment(
+        deployment_id=row.deployment_id,
+        edition=Edition(row.edition),
+        ready=row.ready,
+        created_at=row.created_at,
+        token_serial=row.token_serial,
+        objects=tuple(object_of(each) for each in objects),
+    )
+
+
+def deployment_values(deployment: Deployment) -> dict[str, object]:
+    """Return the row of a deployment, without its objects."""
+    return {
+        "only_row": 1,
+        "deployment_id": deployment.deployment_id,
+        "edition": deployment.edition.value,
+        "ready": deployment.ready,
+        "created_at": deployment.created_at,
+        "token_serial": deployment.token_serial,
+    }
+
+
+def object_of(row: Row[Any]) -> CustodyObject:
+    """Return the long-lived object of a row."""
+    return CustodyObject(CustodyRole(row.role), row.object_id, row.challenge, row.answer)
+
+
+def object_values(custody_object: CustodyObject) -> dict[str, object]:
+    """Return the row of a long-lived object."""
+    return {
+        "role": custody_object.role.value,
+        "object_id": custody_object.object_id,
+        "challenge": custody_object.challenge,
+        "answer": custody_object.answer,
+    }

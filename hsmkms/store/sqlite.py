@@ -1,0 +1,167 @@
+"""What only SQLite can do: its files, pragmas, locks and checkpoint.
+
+Sources: sqlite.org/wal.html, /pragma.html, /lang_transaction.html, /rescode.html; SQLAlchemy, "Enabling Non-Legacy
+SQLite Transactional Modes" (the driver's own BEGIN is off, and the engine's `begin` event emits ours).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import URL, event
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from hsmkms.core.errors import StoreUnusable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+DRIVER: Final = "sqlite+aiosqlite"
+READERS: Final = 8
+"""Connections that read at once: SQLite reads in threads of this process, so more than a few win nothing."""
+
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode=WAL",  # readers and the writer do not wait for each other
+    "PRAGMA synchronous=FULL",  # in WAL mode: a commit is on disk when it returns
+    "PRAGMA secure_delete=ON",  # what is deleted is overwritten
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA temp_store=MEMORY",  # no record in a temporary file
+)
+_WITHOUT_BEGIN: Final = "hsmkms_without_begin"
+_CHECKPOINT_WAIT_MS: Final = 50
+
+# Primary result codes after which trying later is right.
+_PASSING: Final = frozenset(
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    )
+)
+
+
+_UNUSABLE: Final = {
+    sqlite3.SQLITE_NOTADB: "is not a database",
+    sqlite3.SQLITE_CORRUPT: "is a damaged database",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened",
+    sqlite3.SQLITE_PERM: "cannot be opened",
+    sqlite3.SQLITE_AUTH: "cannot be opened",
+    sqlite3.SQLITE_READONLY: "cannot be written",
+}
+
+
+def file_of(url: URL) -> Path:
+    """Return the database file that a URL names.
+
+    Raises:
+        StoreUnusable: it names none.
+    """
+    if not url.database or url.database == ":memory:" or url.query:
+        raise StoreUnusable("store.url must name a database file and nothing else: write sqlite:////path/to/hsmkms.db.")
+    return Path(url.database)
+
+
+def create_file(path: Path) -> None:
+    """Create the database file for its owner only, unless it is there; SQLite gives its -wal and -shm the same mode.
+
+    Raises:
+        StoreUnusable: the directory does not take it.
+    """
+    try:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(directory)  # or a power failure could forget the file's name
+            finally:
+                os.close(directory)
+    except OSError as error:
+        message = f"The database {path} cannot be created: {error.strerror}; correct store.url or the directory."
+        raise StoreUnusable(message) from error
+
+
+def open_engine(path: Path, *, busy_seconds: float, writing: bool) -> AsyncEngine:
+    """Return the engine of all connections that read, or of the one that writes.
+
+    Args:
+        path: the database file; it must exist.
+        busy_seconds: how long a statement waits for a lock of another process, and a caller for a connection.
+        writing: whether its transactions take the write lock when they begin.
+    """
+    engine = create_async_engine(
+        URL.create(DRIVER, database=str(path)),
+        connect_args={"isolation_level": None, "timeout": busy_seconds},
+        pool_size=1 if writing else READERS,
+        max_overflow=0,
+        pool_timeout=busy_seconds,
+        pool_use_lifo=True,
+        hide_parameters=True,
+    )
+    begin = "BEGIN IMMEDIATE" if writing else "BEGIN"
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        try:
+            cursor = connection.cursor()
+            for pragma in _PRAGMAS:
+                cursor.execute(pragma)
+            cursor.close()
+        except BaseException:
+            connection.close()  # the pool would forget it, and its thread with it
+            raise
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def emit_begin(connection: Connection) -> None:
+        if not connection.get_execution_options().get(_WITHOUT_BEGIN):
+            connection.exec_driver_sql(begin)
+
+    return engine
+
+
+async def truncate_wal(connection: AsyncConnection, *, busy_seconds: float) -> bool:
+    """Copy the whole WAL into the database file and cut it to nothing; tell whether that succeeded.
+
+    A reader with an older view, in any process, makes it fail; it is tried for a moment only, because writers wait
+    meanwhile. `connection` must be a fresh one of the writing engine.
+    """
+    await connection.execution_options(**{_WITHOUT_BEGIN: True})
+    await connection.exec_driver_sql(f"PRAGMA busy_timeout={_CHECKPOINT_WAIT_MS}")
+    try:
+        row = (await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")).one()
+    finally:
+        await connection.exec_driver_sql(f"PRAGMA busy_timeout={int(busy_seconds * 1000)}")
+    busy, frames, _ = tuple(row)
+    return (busy, frames) == (0, 0)
+
+
+def is_passing(error: BaseException) -> bool | None:
+    """Tell whether trying later is right after an error of the driver; None if it is not SQLite's."""
+    if not isinstance(error, sqlite3.Error):
+        return None
+    code = _primary_code(error)
+    if code is None:  # the driver's own: operational if the connection is gone, else a defect of ours
+        return isinstance(error, sqlite3.OperationalError)
+    return code in _PASSING
+
+
+def why_unusable(error: BaseException) -> str | None:
+    """Return what is wrong with a file that could not be opened; None if it is not the file."""
+    code = _primary_code(error)
+    return None if code is None else _UNUSABLE.get(code)
+
+
+def _primary_code(error: BaseException) -> int | None:
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

@@ -1,0 +1,149 @@
+"""The schema's version: brought up to date by `init`, required by everything else."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import Enum, auto
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, make_url
+from sqlalchemy.exc import ArgumentError
+
+from hsmkms.core.errors import HsmkmsError, StoreUnusable
+from hsmkms.store import sqlite
+from hsmkms.store.failures import cause_of, meaning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+VERSION_TABLE: Final = "hsmkms_schema"
+"""Alembic's table under a name of ours, so that another program's database is not taken for one of ours."""
+
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_LOCK_SECONDS: Final = 60.0
+
+
+class Version(Enum):
+    """How a database's schema compares with this program's."""
+
+    EMPTY = auto()
+    FOREIGN = auto()
+    OLDER = auto()
+    CURRENT = auto()
+    NEWER = auto()
+
+
+async def upgrade(url: str) -> None:
+    """Create the database that `store.url` names, or bring its schema up to date; harmless to repeat.
+
+    Two processes may do so at once: the second waits, and then finds it done.
+
+    Raises:
+        StoreUnusable: it cannot be created, is of a newer version, or is no database of this program.
+        StoreUnavailable: another process kept it locked.
+    """
+    path = file_of(url)
+    sqlite.create_file(path)
+    engine = sqlite.open_engine(path, busy_seconds=_LOCK_SECONDS, writing=True)
+    try:
+        with opening(path):
+            async with engine.begin() as connection:
+                await connection.run_sync(_upgrade, path)
+    finally:
+        await engine.dispose()
+
+
+def file_of(url: str) -> Path:
+    """Return the file of the database that `store.url` names.
+
+    Raises:
+        StoreUnusable: it names none, or another kind of database.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StoreUnusable("store.url is not a URL: write sqlite:////path/to/hsmkms.db.") from error
+    if parsed.get_backend_name() != "sqlite":
+        raise StoreUnusable("store.url names a database that is not supported: write sqlite:////path/to/hsmkms.db.")
+    return sqlite.file_of(parsed)
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Say what an error means while a database is being opened, when the operator is there to mend it.
+
+    Raises:
+        StoreUnusable: the file is no database, or cannot be read and written.
+        StoreUnavailable: another process kept it locked.
+    """
+    try:
+        yield
+    except HsmkmsError:
+        raise
+    except Exception as error:
+        why = sqlite.why_unusable(cause_of(error))
+        if why is None:
+            raise meaning(error) from error
+        message = f"{path} {why}; correct store.url, or the file."
+        raise StoreUnusable(message) from error
+
+
+def require_current(connection: Connection, path: Path) -> None:
+    """Return if the database has this program's schema.
+
+    Raises:
+        StoreUnusable: it has another one.
+    """
+    match version_of(connection):
+        case Version.CURRENT:
+            return
+        case Version.EMPTY | Version.OLDER:
+            message = f"The database {path} has an older schema than this program; run 'hsmkms init'."
+            raise StoreUnusable(message)
+        case unfit:
+            _refuse(unfit, path)
+
+
+def version_of(connection: Connection) -> Version:
+    """Return how the database's schema compares with this program's."""
+    tables = inspect(connection).get_table_names()
+    if VERSION_TABLE not in tables:
+        return Version.FOREIGN if tables else Version.EMPTY
+    scripts = ScriptDirectory.from_config(_config())
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    present = context.get_current_revision()
+    if present == scripts.get_current_head():
+        return Version.CURRENT
+    known = {each.revision for each in scripts.walk_revisions()}
+    return Version.OLDER if present is None or present in known else Version.NEWER
+
+
+def _upgrade(connection: Connection, path: Path) -> None:
+    version = version_of(connection)
+    _refuse(version, path)
+    if version is not Version.CURRENT:
+        command.upgrade(_config(connection), "head")
+
+
+def _refuse(version: Version, path: Path) -> None:
+    if version is Version.NEWER:
+        message = f"The database {path} has a newer schema than this program; install the version that wrote it."
+        raise StoreUnusable(message)
+    if version is Version.FOREIGN:
+        message = f"The database {path} belongs to another program; correct store.url."
+        raise StoreUnusable(message)
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config(attributes={"connection": connection, "version_table": VERSION_TABLE})
+    # Read through a parser that expands percent signs.
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

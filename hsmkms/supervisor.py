@@ -1,0 +1,264 @@
+"""`hsmkms serve`: starts the web process and the hosts, and replaces those that end.
+
+Laws:
+
+- this process neither loads the PKCS#11 module nor opens the PIN or the database;
+- one host logs in first, the others only after it succeeded; a refused PIN ends everything with exit code 78 after
+  one try;
+- a host or web process that ends is replaced, after a pause that doubles while it keeps ending; one that says that the
+  installation is wrong (exit code 78) ends everything;
+- if this process dies, its children end: by their parent-death signal and by the end of their sockets;
+- SIGTERM and SIGINT: the web process stops accepting and finishes what is in flight, then the hosts end, exit code 0.
+  A second signal ends everything at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Final
+
+from hsmkms.core.errors import ConfigurationInvalid, OperatorFault, PinRefused
+from hsmkms.hsm.handover import HostPurpose, SupervisorEnd, control_pair
+from hsmkms.hsm.spawn import spawn_host
+from hsmkms.wiring import host_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hsmkms.config import Listen, Settings
+    from hsmkms.hsm.spawn import HostProcess
+
+EXIT_CONFIGURATION: Final = 78
+"""EX_CONFIG of sysexits.h."""
+
+_LOG = logging.getLogger(__name__)
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+_STEADY_SECONDS: Final = 30.0
+"""A child that lived this long starts over with the shortest pause."""
+_GRACE_SECONDS: Final = 5.0
+_BACKLOG: Final = 1024
+_PAIR_HOST_NICENESS: Final = 10
+
+
+def bind(listen: Listen) -> socket.socket:
+    """Return the listening socket; it outlives web processes, so that connections wait while one is replaced.
+
+    Raises:
+        ConfigurationInvalid: the address is taken or not ours.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        message = (
+            f"Cannot listen on {listen.host} port {listen.port} ({error.strerror}); "
+            "stop what uses it, or change listen.host or listen.port."
+        )
+        raise ConfigurationInvalid(message) from error
+    return listening
+
+
+class _Pause:
+    """How long to wait before a child is started again."""
+
+    def __init__(self) -> None:
+        self._seconds = _FIRST_PAUSE_SECONDS
+
+    async def after(self, lived_seconds: float) -> None:
+        if lived_seconds >= _STEADY_SECONDS:
+            self._seconds = _FIRST_PAUSE_SECONDS
+        await asyncio.sleep(self._seconds)
+        self._seconds = min(self._seconds * 2, _LONGEST_PAUSE_SECONDS)
+
+
+class Supervisor:
+    """One service: a listening socket, a web process and its hosts."""
+
+    def __init__(self, settings: Settings, config_path: Path) -> None:
+        """Supervise what `settings`, read from `config_path`, describe."""
+        self._settings = settings
+        self._config_path = config_path
+        self._hosts: dict[int, HostProcess] = {}
+        self._web: asyncio.subprocess.Process | None = None
+        self._control: SupervisorEnd | None = None
+        self._control_open = asyncio.Event()
+        self._ending: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> int:
+        """Serve until a signal, or until the installation proves unusable; return the exit code.
+
+        Raises:
+            OperatorFault: it cannot go on; nothing is left running.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        with bind(self._settings.listen) as listening:
+            keepers: list[asyncio.Task[None]] = []
+            try:
+                first = await self._spawn(0)
+                keepers.append(loop.create_task(self._keep_web(listening)))
+                keepers.append(loop.create_task(self._keep_host(0, first)))
+                others = range(1, self._settings.hsm.hosts + 1)
+                keepers.extend(loop.create_task(self._keep_host(host, None)) for host in others)
+                return await self._ended(keepers)
+            finally:
+                listening.close()
+                await self._stop(keepers)
+
+    def _signalled(self) -> None:
+        if self._ending.done():
+            for child in (*self._hosts.values(), self._web):
+                if child is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        child.kill()
+            return
+        _LOG.info("stopping")
+        self._ending.set_result(0)
+
+    async def _ended(self, keepers: list[asyncio.Task[None]]) -> int:
+        """Return the exit code that was asked for; a keeper that fails ends everything with its error."""
+        await asyncio.wait((self._ending, *keepers), return_when=asyncio.FIRST_COMPLETED)
+        if self._ending.done():
+            return self._ending.result()
+        for keeper in keepers:
+            if keeper.done():
+                keeper.result()
+        return EXIT_CONFIGURATION
+
+    # --- hosts -------------------------------------------------------------------------------------
+
+    async def _spawn(self, host: int) -> HostProcess:
+        niceness = _PAIR_HOST_NICENESS if self._purpose(host) is HostPurpose.PAIRS else 0
+        settings = host_settings(self._settings, purpose="serve")
+        process = await spawn_host(settings, f"host-{host}", niceness=niceness)
+        self._hosts[host] = process
+        try:
+            await process.ready()
+        except BaseException:
+            process.kill()
+            await process.wait()
+            del self._hosts[host]
+            raise
+        return process
+
+    def _purpose(self, host: int) -> HostPurpose:
+        return HostPurpose.PAIRS if host == self._settings.hsm.hosts else HostPurpose.REQUESTS
+
+    async def _keep_host(self, host: int, process: HostProcess | None) -> None:
+        pause = _Pause()
+        clock = asyncio.get_running_loop().time
+        while True:
+            started = clock()
+            if process is None:
+                process = await self._respawned(host)
+            if process is not None:
+                await self._offer(host, process)
+                code = await process.wait()
+                del self._hosts[host]
+                process = None
+                _LOG.warning("a host ended and is replaced", extra={"host": host, "exit_code": code})
+            await pause.after(clock() - started)
+
+    async def _respawned(self, host: int) -> HostProcess | None:
+        """Return a host that has logged in, or None to try again: a token that was there once may come back.
+
+        Raises:
+            PinRefused: it is not tried again.
+        """
+        try:
+            return await self._spawn(host)
+        except PinRefused:
+            raise
+        except OperatorFault as fault:
+            _LOG.error("a host could not start and is tried again", extra={"host": host, "reason": fault.message})
+            return None
+
+    async def _offer(self, host: int, process: HostProcess) -> None:
+        await self._control_open.wait()
+        sessions = self._settings.hsm.sessions_per_host
+        if self._control is None or not self._control.offer(host, self._purpose(host), sessions, process.socket):
+            process.kill()
+
+    # --- the web process ---------------------------------------------------------------------------
+
+    async def _keep_web(self, listening: socket.socket) -> None:
+        pause = _Pause()
+        clock = asyncio.get_running_loop().time
+        while not self._ending.done():
+            started = clock()
+            code = await self._web_process(listening)
+            if self._ending.done():
+                return
+            if code == EXIT_CONFIGURATION:
+                self._ending.set_result(code)
+                return
+            _LOG.error("the web process ended and is replaced", extra={"exit_code": code})
+            await pause.after(clock() - started)
+
+    async def _web_process(self, listening: socket.socket) -> int:
+        """Run one web process to its end, and return its exit code."""
+        ours, theirs = control_pair()
+        with theirs:
+            self._web = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "hsmkms.wiring", "--config", str(self._config_path), "--parent", str(os.getpid())),
+                *("--listen-fd", str(listening.fileno()), "--control-fd", str(theirs.fileno())),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(listening.fileno(), theirs.fileno()),
+                start_new_session=True,
+            )
+        self._control = SupervisorEnd(ours)
+        self._control_open.set()
+        losses = asyncio.create_task(self._kill_lost(self._control))
+        try:
+            return await self._web.wait()
+        finally:
+            self._control_open.clear()
+            losses.cancel()
+            self._control.close()
+            self._control = None
+
+    async def _kill_lost(self, control: SupervisorEnd) -> None:
+        while (host := await control.lost()) is not None:
+            process = self._hosts.get(host)
+            if process is not None:
+                _LOG.warning("a host was given up", extra={"host": host})
+                process.kill()
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    async def _stop(self, keepers: list[asyncio.Task[None]]) -> None:
+        """End the web process, which finishes what is in flight, then the hosts."""
+        if not self._ending.done():
+            self._ending.set_result(EXIT_CONFIGURATION)
+        if self._web is not None and self._web.returncode is None:
+            self._web.terminate()
+            await _gone(self._web, self._settings.listen.shutdown_seconds + _GRACE_SECONDS)
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+        for process in self._hosts.values():
+            process.kill()
+        await asyncio.gather(*(process.wait() for process in self._hosts.values()))
+
+
+async def _gone(process: asyncio.subprocess.Process, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,147 @@
+"""From an HTTP request to a dialect and back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import ClientPayloadError, http_exceptions, web
+
+from hsmkms.core.errors import BodyMalformed, BodyTooLarge, InternalFault, RequestFault
+from hsmkms.core.ids import RequestId
+from hsmkms.dialects.base import Reply, RequestHead
+from hsmkms.log import REQUEST_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from hsmkms.dialects.base import Dialect
+
+_LOG = logging.getLogger(__name__)
+
+_JSON: Final = (("Content-Type", "application/json"),)
+_READING_METHODS: Final = frozenset({"GET", "HEAD"})
+_BROKEN_BODY: Final = (ClientPayloadError, http_exceptions.HttpProcessingError, web.RequestPayloadError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may take of us."""
+
+    body_bytes: int = 64 * 1024
+    header_bytes: int = 8 * 1024
+    """For the request line and for each header."""
+    body_seconds: float = 10.0
+    """From the end of the head to the end of the body."""
+    idle_seconds: float = 75.0
+    """Between two requests of a connection, and before the first has come in whole."""
+    ready_seconds: float = 5.0
+    """For the readiness check to come to a result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the health paths ask."""
+
+    obstacle: Callable[[], Awaitable[str | None]]
+    """Return why the service cannot be used at present, or None when it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The one handler of all requests."""
+
+    dialects: Sequence[Dialect]
+    """In the order in which they are asked whether a request is theirs."""
+    health: Health
+    limits: Limits = field(default_factory=Limits)
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request and write its log line."""
+        started = time.monotonic()
+        request_id = RequestId(str(uuid.uuid4()))
+        # The server runs each request in a task of its own: nothing has to be reset.
+        REQUEST_ID.set(request_id)
+        reply = await self._reply(request, request_id)
+        _LOG.info(
+            "request",
+            extra={
+                "method": request.method,
+                "status": reply.status,
+                "milliseconds": round((time.monotonic() - started) * 1000, 3),
+                **reply.facts,
+            },
+        )
+        response = web.Response(status=reply.status, headers=dict(reply.headers), body=reply.body)
+        if not request.content.is_eof():
+            response.force_close()  # what is left of the body would be read as the next request
+        return response
+
+    async def _reply(self, request: web.BaseRequest, request_id: RequestId) -> Reply:
+        head = _head(request)
+        if head.method in _READING_METHODS and head.path == "/healthz":
+            return _plain(200, {"status": "ok"})
+        if head.method in _READING_METHODS and head.path == "/readyz":
+            return await self._readiness()
+        dialect = next((each for each in self.dialects if each.claims(head)), None)
+        if dialect is None:
+            return _plain(404, {"error": "not found"})
+        try:
+            reply = await dialect.answer(head, await self._body(request), request_id)
+        except RequestFault as error:
+            reply = dialect.refuse(head, error, request_id)
+        except Exception:  # noqa: BLE001  # the last resort: logged whole, shown to nobody
+            _LOG.exception("a defect ended a request")
+            reply = dialect.refuse(head, InternalFault(), request_id)
+        return Reply(reply.status, reply.headers, reply.body, {"dialect": dialect.name, **reply.facts})
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        if (request.content_length or 0) > self.limits.body_bytes:
+            raise BodyTooLarge
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                while chunk := await request.content.readany():
+                    body += chunk
+                    if len(body) > self.limits.body_bytes:
+                        raise BodyTooLarge
+        except TimeoutError:
+            seconds = f"{self.limits.body_seconds:g}"
+            raise BodyMalformed(f"The body did not arrive within {seconds} seconds.") from None
+        except _BROKEN_BODY:
+            raise BodyMalformed("The body did not arrive as its headers announce it.") from None
+        return bytes(body)
+
+    async def _readiness(self) -> Reply:
+        try:
+            async with asyncio.timeout(self.limits.ready_seconds):
+                obstacle = await self.health.obstacle()
+        except TimeoutError:
+            obstacle = "the check did not come to a result in time"
+        except Exception:  # noqa: BLE001  # the last resort: logged whole, shown to nobody
+            _LOG.exception("the readiness check failed")
+            obstacle = "the check failed; see the log"
+        if obstacle is None:
+            return _plain(200, {"status": "ready"})
+        return _plain(503, {"status": "not ready", "reason": obstacle})
+
+
+def build_app(dialects: Sequence[Dialect], limits: Limits, health: Health) -> App:
+    """Return the handler that `hsmkms.web.server.serve` serves."""
+    return App(tuple(dialects), health, limits)
+
+
+def _head(request: web.BaseRequest) -> RequestHead:
+    # aiohttp decodes the target as UTF-8 with escapes for stray bytes; this is its way back to the bytes.
+    target = request.raw_path.encode("utf-8", "surrogateescape").decode("latin-1")
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
+    return RequestHead(request.method, target, headers)
+
+
+def _plain(status: int, members: dict[str, str]) -> Reply:
+    return Reply(status, _JSON, json.dumps(members).encode("ascii"))

@@ -1,0 +1,112 @@
+"""Serving an app on a socket that somebody else has bound, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import hdrs, web
+
+from hsmkms.core.errors import ConfigurationInvalid
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from hsmkms.web.app import App
+
+_LOG = logging.getLogger(__name__)
+
+SERVER: Final = "hsmkms"
+"""All that a reply says of the software: versions help those who look for holes."""
+
+
+def tls_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
+    """Return the server side of TLS 1.2 or newer.
+
+    Raises:
+        ConfigurationInvalid: the files cannot be read, are not PEM, or do not belong together.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, private_key)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ConfigurationInvalid(
+            "listen.tls_cert and listen.tls_key must name readable PEM files that belong together: a certificate "
+            "chain and its private key, without a passphrase."
+        ) from error
+    return context
+
+
+async def serve(
+    app: App,
+    sock: socket.socket,
+    ssl_context: ssl.SSLContext | None,
+    shutdown_seconds: float,
+    stop: asyncio.Event,
+) -> None:
+    """Serve `app` on `sock` until `stop` is set, then let what is in flight end within `shutdown_seconds`."""
+    runner = web.ServerRunner(_Server(app), shutdown_timeout=shutdown_seconds)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, sock, ssl_context=ssl_context).start()
+        await stop.wait()
+    finally:
+        try:
+            # aiohttp waits up to twice its timeout; the operator was promised once.
+            async with asyncio.timeout(shutdown_seconds):
+                await runner.cleanup()
+        except TimeoutError:
+            _LOG.warning("requests in flight were abandoned", extra={"shutdown_seconds": shutdown_seconds})
+
+
+class _Server(web.Server):
+    """Makes the connections' handlers: every request ends in the app, whatever its target."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__(app)
+        self._app = app
+
+    def __call__(self) -> web.RequestHandler:
+        limits = self._app.limits
+        return _Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=limits.idle_seconds,
+            access_log=None,  # type: ignore[arg-type]  # None is tested for, and means none
+            max_line_size=limits.header_bytes,
+            max_field_size=limits.header_bytes,
+            # What was signed is what is read, and nothing small may grow large.
+            auto_decompress=False,
+            lingering_time=limits.body_seconds,
+        )
+
+
+class _Connection(web.RequestHandler):
+    """A connection whose replies do not say which software of which version wrote them."""
+
+    __slots__ = ()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Name the server, and send."""
+        resp.headers[hdrs.SERVER] = SERVER
+        return await super().finish_response(request, resp, start_time)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is not HTTP; aiohttp's own answer repeats what it could not read."""
+        del request, message
+        _LOG.info("not a request", extra={"status": status, "fault": type(exc).__name__})
+        response = web.json_response({"error": "bad request" if status < 500 else "internal error"}, status=status)  # noqa: PLR2004
+        response.force_close()
+        return response

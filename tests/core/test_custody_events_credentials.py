@@ -1,0 +1,41 @@
+"""Laws of hsmkms/core/custody.py, events.py and credentials.py."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from hsmkms.core.credentials import Credential, Role
+from hsmkms.core.custody import CustodyObject, CustodyRole
+from hsmkms.core.events import Event, EventTag
+from hsmkms.core.ids import AccessId, Account, AccountName
+from tests.core.examples import NOW
+
+
+def test_a_label_names_the_deployment_and_the_role_and_no_two_are_alike() -> None:
+    labels = {CustodyObject(role, b"id").label(deployment) for role in CustodyRole for deployment in ("one", "two")}
+    assert len(labels) == 2 * len(CustodyRole)
+    assert CustodyObject(CustodyRole.RECORD, b"id").label("one") == "hsmkms one record"
+
+
+def test_an_object_is_proved_once_its_answer_is_recorded() -> None:
+    assert not CustodyObject(CustodyRole.MAC, b"id", b"challenge").proved
+    assert CustodyObject(CustodyRole.MAC, b"id", b"challenge", b"answer").proved
+
+
+@pytest.mark.parametrize("tag", EventTag)
+def test_a_tag_says_subject_and_what_happened(tag: EventTag) -> None:
+    assert re.fullmatch(r"[a-z]+:([a-z]+:)?[a-z]+", tag.value)
+
+
+def test_two_events_never_share_their_details() -> None:
+    left, right = (Event(EventTag.KEY_CREATED, NOW, None, "operator") for _ in range(2))
+    assert left.detail is not right.detail
+
+
+def test_a_credential_does_not_print_its_record() -> None:
+    account = Account(1, AccountName("acme"))
+    credential = Credential(AccessId("AKID1"), account, frozenset(Role), b"sealed secret", NOW)
+    assert "sealed secret" not in repr(credential)
+    assert credential.switched_on

@@ -1,0 +1,117 @@
+"""Laws of hsmkms/core/errors.py: the shape of the tree, and what a message may say."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from hsmkms.core import errors
+from hsmkms.core.errors import (
+    AliasInvalid,
+    CallerFault,
+    CiphertextSizeWrong,
+    FieldInvalid,
+    FieldMissing,
+    FieldUnknown,
+    HsmkmsError,
+    ImportTokenOver,
+    KeyStateForbids,
+    MaterialLengthWrong,
+    NotOffered,
+    OperatorFault,
+    ServiceFault,
+    TicketEnd,
+    leaves,
+)
+
+EXAMPLES: dict[type[HsmkmsError], HsmkmsError] = {
+    FieldMissing: FieldMissing("KeyId"),
+    FieldUnknown: FieldUnknown("Colour"),
+    FieldInvalid: FieldInvalid("Limit", "it must be from 0 to 200."),
+    NotOffered: NotOffered("WrappingAlgorithm", ("RSAES_OAEP_SHA_256",)),
+    KeyStateForbids: KeyStateForbids("Disabled", "import key material", ("Enabled", "PendingImport")),
+    ImportTokenOver: ImportTokenOver(TicketEnd.SPENT),
+    CiphertextSizeWrong: CiphertextSizeWrong(256),
+    MaterialLengthWrong: MaterialLengthWrong(256),
+}
+LEAVES = sorted(leaves(HsmkmsError), key=lambda leaf: leaf.__name__)
+FORBIDDEN = re.compile(r"CKR|CKA_|PKCS ?#?11|\b[45]\d\d\b|Traceback|sqlite|sqlalchemy|aiohttp", re.IGNORECASE)
+
+
+def example(leaf: type[HsmkmsError]) -> HsmkmsError:
+    return EXAMPLES[leaf] if leaf in EXAMPLES else leaf()
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_every_leaf_says_one_whole_sentence_or_more(leaf: type[HsmkmsError]) -> None:
+    message = example(leaf).message
+    assert message == str(example(leaf))
+    assert message[0].isupper()
+    assert message.endswith(".")
+    assert len(message) > 20
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_no_message_speaks_of_a_device_a_wire_or_a_library(leaf: type[HsmkmsError]) -> None:
+    assert FORBIDDEN.findall(example(leaf).message) == []
+
+
+@pytest.mark.parametrize("leaf", sorted(leaves(CallerFault), key=lambda leaf: leaf.__name__))
+def test_every_fault_of_the_caller_says_more_than_that_it_failed(leaf: type[HsmkmsError]) -> None:
+    assert example(leaf).message != HsmkmsError.text
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_every_leaf_belongs_to_exactly_one_group(leaf: type[HsmkmsError]) -> None:
+    assert sum(issubclass(leaf, group) for group in (CallerFault, ServiceFault, OperatorFault)) == 1
+
+
+def test_the_tree_is_a_tree_of_three_groups_and_all_of_it_is_in_one_module() -> None:
+    classes = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, HsmkmsError)}
+    assert set(HsmkmsError.__subclasses__()) == {CallerFault, ServiceFault, OperatorFault}
+    for each in classes:
+        assert len(each.__bases__) == 1
+        assert each.__doc__
+    assert leaves(HsmkmsError) == {each for each in classes if not each.__subclasses__()}
+
+
+def test_no_class_carries_a_status_or_a_code() -> None:
+    for each in leaves(HsmkmsError):
+        for above in each.__mro__:
+            assert not {"status", "code", "http_status", "ckr"} & set(vars(above))
+
+
+def test_a_message_of_ones_own_replaces_that_of_the_class() -> None:
+    assert AliasInvalid("Use an alias of letters only.").message == "Use an alias of letters only."
+    assert AliasInvalid().message == AliasInvalid.text
+
+
+def test_a_field_fault_names_its_field() -> None:
+    for fault in (FieldMissing("KeyId"), FieldUnknown("KeyId"), FieldInvalid("KeyId", "too long."), NotOffered("KeyId")):
+        assert fault.field == "KeyId"
+        assert "KeyId" in fault.message
+
+
+def test_what_is_offered_is_named_in_the_order_given() -> None:
+    assert "Offered: B, A." in NotOffered("F", ("B", "A")).message
+    assert "Offered" not in NotOffered("F").message
+
+
+def test_a_state_fault_names_the_state_the_action_and_the_states_that_allow_it() -> None:
+    assert EXAMPLES[KeyStateForbids].message == (
+        "The key is Disabled; to import key material it must be Enabled or PendingImport."
+    )
+
+
+def test_the_length_needed_is_named_in_bits_and_bytes() -> None:
+    assert "exactly 128 bits (16 bytes)" in MaterialLengthWrong(128).message
+    assert "exactly 256 bytes" in CiphertextSizeWrong(256).message
+
+
+@pytest.mark.parametrize("end", TicketEnd)
+def test_every_end_of_a_ticket_says_why_and_what_to_do(end: TicketEnd) -> None:
+    fault = ImportTokenOver(end)
+    assert fault.end is end
+    assert end.value in fault.message
+    assert "Get new import parameters." in fault.message
