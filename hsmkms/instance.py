@@ -154,7 +154,7 @@ def _make_softhsm(folder: Path, pin: str) -> str:
         {"SOFTHSM2_CONF": str(configuration)},
         [so_pin, so_pin, pin, pin],
     )
-    return f'\n[hsm.env]\nSOFTHSM2_CONF = {json.dumps(str(configuration))}\n'
+    return f"\n[hsm.env]\nSOFTHSM2_CONF = {json.dumps(str(configuration))}\n"
 
 
 def _make_nss(folder: Path) -> str:
@@ -170,7 +170,7 @@ def _make_nss(folder: Path) -> str:
     if finished.returncode != 0:
         raise TokenUnusable(_failed("certutil", finished.stdout + finished.stderr))
     parameters = f"configdir='sql:{database}' certPrefix='' keyPrefix='' secmod='secmod.db' flags="
-    return f'initialize_args = {json.dumps(parameters)}\n'
+    return f"initialize_args = {json.dumps(parameters)}\n"
 
 
 def _answer_prompts(command: list[str], environment: dict[str, str], answers: list[str]) -> None:

@@ -24,18 +24,16 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core.errors import ConfigurationInvalid, OperatorFault, PinRefused
-from hsmkms.hsm.handover import HostPurpose, SupervisorEnd, control_pair
+from hsmkms.hsm.handover import SupervisorEnd, control_pair
+from hsmkms.hsm.settings import Duty, HostExit, HostPurpose
 from hsmkms.hsm.spawn import spawn_host
-from hsmkms.wiring import host_settings
+from hsmkms.wiring.adapters import host_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hsmkms.config import Listen, Settings
     from hsmkms.hsm.spawn import HostProcess
-
-EXIT_CONFIGURATION: Final = 78
-"""EX_CONFIG of sysexits.h."""
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.05
@@ -90,7 +88,7 @@ class Supervisor:
         """Supervise what `settings`, read from `config_path`, describe."""
         self._settings = settings
         self._config_path = config_path
-        self._hosts: dict[int, HostProcess] = {}
+        self._hosts: dict[str, HostProcess] = {}
         self._web: asyncio.subprocess.Process | None = None
         self._control: SupervisorEnd | None = None
         self._control_open = asyncio.Event()
@@ -107,12 +105,13 @@ class Supervisor:
             loop.add_signal_handler(number, self._signalled)
         with bind(self._settings.listen) as listening:
             keepers: list[asyncio.Task[None]] = []
+            first, *others = (f"host-{number}" for number in range(1, self._settings.hsm.hosts + 1))
             try:
-                first = await self._spawn(0)
+                process = await self._spawn(first, Duty.OPERATIONS)
                 keepers.append(loop.create_task(self._keep_web(listening)))
-                keepers.append(loop.create_task(self._keep_host(0, first)))
-                others = range(1, self._settings.hsm.hosts + 1)
-                keepers.extend(loop.create_task(self._keep_host(host, None)) for host in others)
+                keepers.append(loop.create_task(self._keep_host(first, Duty.OPERATIONS, process)))
+                keepers.extend(loop.create_task(self._keep_host(host, Duty.OPERATIONS)) for host in others)
+                keepers.append(loop.create_task(self._keep_host("pair-host", Duty.PAIRS)))
                 return await self._ended(keepers)
             finally:
                 listening.close()
@@ -130,66 +129,64 @@ class Supervisor:
 
     async def _ended(self, keepers: list[asyncio.Task[None]]) -> int:
         """Return the exit code that was asked for; a keeper that fails ends everything with its error."""
-        await asyncio.wait((self._ending, *keepers), return_when=asyncio.FIRST_COMPLETED)
+        awaited: list[asyncio.Future[int] | asyncio.Task[None]] = [self._ending, *keepers]
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         if self._ending.done():
             return self._ending.result()
         for keeper in keepers:
             if keeper.done():
                 keeper.result()
-        return EXIT_CONFIGURATION
+        return HostExit.UNUSABLE
 
     # --- hosts -------------------------------------------------------------------------------------
 
-    async def _spawn(self, host: int) -> HostProcess:
-        niceness = _PAIR_HOST_NICENESS if self._purpose(host) is HostPurpose.PAIRS else 0
-        settings = host_settings(self._settings, purpose="serve")
-        process = await spawn_host(settings, f"host-{host}", niceness=niceness)
+    async def _spawn(self, host: str, duty: Duty) -> HostProcess:
+        niceness = _PAIR_HOST_NICENESS if duty is Duty.PAIRS else 0
+        process = await spawn_host(host_settings(self._settings, HostPurpose.SERVE), host, niceness=niceness)
         self._hosts[host] = process
         try:
             await process.ready()
         except BaseException:
+            process.socket.close()
             process.kill()
             await process.wait()
             del self._hosts[host]
             raise
         return process
 
-    def _purpose(self, host: int) -> HostPurpose:
-        return HostPurpose.PAIRS if host == self._settings.hsm.hosts else HostPurpose.REQUESTS
-
-    async def _keep_host(self, host: int, process: HostProcess | None) -> None:
+    async def _keep_host(self, host: str, duty: Duty, process: HostProcess | None = None) -> None:
         pause = _Pause()
         clock = asyncio.get_running_loop().time
         while True:
             started = clock()
             if process is None:
-                process = await self._respawned(host)
+                process = await self._respawned(host, duty)
             if process is not None:
-                await self._offer(host, process)
+                await self._offer(host, duty, process)
                 code = await process.wait()
                 del self._hosts[host]
                 process = None
                 _LOG.warning("a host ended and is replaced", extra={"host": host, "exit_code": code})
             await pause.after(clock() - started)
 
-    async def _respawned(self, host: int) -> HostProcess | None:
+    async def _respawned(self, host: str, duty: Duty) -> HostProcess | None:
         """Return a host that has logged in, or None to try again: a token that was there once may come back.
 
         Raises:
             PinRefused: it is not tried again.
         """
         try:
-            return await self._spawn(host)
+            return await self._spawn(host, duty)
         except PinRefused:
             raise
         except OperatorFault as fault:
             _LOG.error("a host could not start and is tried again", extra={"host": host, "reason": fault.message})
             return None
 
-    async def _offer(self, host: int, process: HostProcess) -> None:
+    async def _offer(self, host: str, duty: Duty, process: HostProcess) -> None:
         await self._control_open.wait()
         sessions = self._settings.hsm.sessions_per_host
-        if self._control is None or not self._control.offer(host, self._purpose(host), sessions, process.socket):
+        if self._control is None or not self._control.offer(host, duty, sessions, process.socket):
             process.kill()
 
     # --- the web process ---------------------------------------------------------------------------
@@ -202,7 +199,7 @@ class Supervisor:
             code = await self._web_process(listening)
             if self._ending.done():
                 return
-            if code == EXIT_CONFIGURATION:
+            if code == HostExit.UNUSABLE:
                 self._ending.set_result(code)
                 return
             _LOG.error("the web process ended and is replaced", extra={"exit_code": code})
@@ -214,7 +211,7 @@ class Supervisor:
         with theirs:
             self._web = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "hsmkms.wiring", "--config", str(self._config_path), "--parent", str(os.getpid())),
+                *("-m", "hsmkms.wiring.web_process", "--config", str(self._config_path), "--parent", str(os.getpid())),
                 *("--listen-fd", str(listening.fileno()), "--control-fd", str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(listening.fileno(), theirs.fileno()),
@@ -243,7 +240,7 @@ class Supervisor:
     async def _stop(self, keepers: list[asyncio.Task[None]]) -> None:
         """End the web process, which finishes what is in flight, then the hosts."""
         if not self._ending.done():
-            self._ending.set_result(EXIT_CONFIGURATION)
+            self._ending.set_result(HostExit.UNUSABLE)
         if self._web is not None and self._web.returncode is None:
             self._web.terminate()
             await _gone(self._web, self._settings.listen.shutdown_seconds + _GRACE_SECONDS)

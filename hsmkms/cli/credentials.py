@@ -1,24 +1,21 @@
-"""`hsmkms credential ...`, and the steps of `init` and `new` that need the token and the database."""
+"""`hsmkms credential ...`: who may call the API."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hsmkms import config, instance, wiring
+from hsmkms import config
 from hsmkms.cli.running import ConfigOption, JsonOption, run, saying
 from hsmkms.core.credentials import Role
 from hsmkms.core.errors import FieldInvalid
 from hsmkms.core.ids import account_name
+from hsmkms.wiring.commands import create_credential
 
 if TYPE_CHECKING:
-    from hsmkms.config import Settings
     from hsmkms.service.credentials import IssuedCredential
-
-FIRST_ACCOUNT = "demo"
 
 app = typer.Typer(help="Credentials: who may call the API.", no_args_is_help=True)
 
@@ -41,7 +38,7 @@ def create(
     with saying():
         wanted = frozenset(_role(name.strip()) for name in roles.split(","))
         name = account_name(account)
-        issued = run(wiring.create_credential(config.load(config_path), name, wanted))
+        issued = run(create_credential(config.load(config_path), name, wanted))
     if as_json:
         typer.echo(credential_json(issued))
         return
@@ -56,19 +53,6 @@ def credential_json(issued: IssuedCredential) -> str:
     return json.dumps(
         {"account": issued.account, "secret_id": issued.access_id, "secret_key": issued.secret.reveal().decode()}
     )
-
-
-async def initialise(settings: Settings) -> bool:
-    """Make the database and the token's objects if they were never made; tell whether they were made now."""
-    return await wiring.initialise(settings)
-
-
-async def furnish(configuration: Path) -> None:
-    """Initialise a new instance and write a credential with all roles beside its configuration."""
-    settings = config.load(configuration)
-    await wiring.initialise(settings)
-    issued = await wiring.create_credential(settings, account_name(FIRST_ACCOUNT), frozenset(Role))
-    instance.write_credential(configuration.parent, credential_json(issued))
 
 
 def _role(name: str) -> Role:

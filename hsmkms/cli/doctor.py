@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hsmkms import config, wiring
+from hsmkms import config
 from hsmkms.cli.running import ConfigOption, JsonOption, run, saying
+from hsmkms.wiring.commands import examine
 
 if TYPE_CHECKING:
     from hsmkms.hsm.report import AlgorithmFinding, LengthFinding, TokenReport
@@ -23,7 +24,7 @@ def doctor(config_path: ConfigOption, as_json: JsonOption = False) -> None:
     refuse to start with it.
     """
     with saying():
-        report = run(wiring.examine(config.load(config_path)))
+        report = run(examine(config.load(config_path)))
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
     else:
@@ -44,7 +45,7 @@ def _show(console: Console, report: TokenReport) -> None:
         algorithms.add_row(
             finding.algorithm.value,
             "yes" if finding.works else f"no: {finding.why_not}",
-            ("refused" if finding.corrupt_refused else "NOT always refused") if finding.works else "-",
+            finding.damaged or "-",
             _accepted(finding),
         )
     console.print(algorithms)
@@ -56,7 +57,9 @@ def _show(console: Console, report: TokenReport) -> None:
     console.print(f"CKA_VALUE_LEN of an unwrapped key: {report.value_len}\n")
     checks = Table("check", "", "what the token did", box=None)
     for check in report.checks:
-        verdict = "[green]ok[/green]" if check.passed else "[yellow]known[/yellow]" if check.exception else "[red]NO[/red]"
+        verdict = (
+            "[green]ok[/green]" if check.passed else "[yellow]known[/yellow]" if check.exception else "[red]NO[/red]"
+        )
         checks.add_row(check.check, verdict, f"{check.finding} {check.exception}".strip())
     console.print(checks)
     for sentence in report.refusals:

@@ -9,13 +9,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hsmkms import config, wiring
+from hsmkms import config
 from hsmkms.cli.running import ConfigOption, JsonOption, run, saying
 from hsmkms.core.ids import key_id as parse_key_id
 from hsmkms.core.ids import to_seconds
+from hsmkms.wiring.commands import inspect_key
 
 if TYPE_CHECKING:
-    from hsmkms.wiring import InspectedKey
+    from hsmkms.wiring.commands import InspectedKey
 
 app = typer.Typer(help="Keys: what the database and the token say of them.", no_args_is_help=True)
 
@@ -31,7 +32,7 @@ def show(
     The material is unsealed inside the token for the purpose, its length is proved again, and its fingerprint compared.
     """
     with saying():
-        found = run(wiring.inspect_key(config.load(config_path), parse_key_id(key_id)))
+        found = run(inspect_key(config.load(config_path), parse_key_id(key_id)))
     if as_json:
         typer.echo(json.dumps(_members(found)))
         return

@@ -26,7 +26,6 @@ _EXIT_CODES: Final = (
     (OperatorFault, os.EX_CONFIG),
     (TemporarilyUnavailable, os.EX_TEMPFAIL),
     (CallerFault, os.EX_DATAERR),
-    (HsmkmsError, os.EX_SOFTWARE),
 )
 
 
@@ -37,7 +36,7 @@ def saying() -> Iterator[None]:
         yield
     except HsmkmsError as error:
         typer.echo(f"hsmkms: {error.message}", err=True)
-        code = next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+        code = next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), os.EX_SOFTWARE)
         raise typer.Exit(code) from error
 
 

@@ -27,6 +27,7 @@ class EventTag(StrEnum):
     MATERIAL_DELETED = "key:material:deleted"
     MATERIAL_EXPIRED = "key:material:expired"
     TICKET_LAPSED = "ticket:lapsed"
+    TICKET_VOIDED = "ticket:voided"
     CREDENTIAL_CREATED = "credential:created"
     DEPLOYMENT_INITIALISED = "deployment:initialised"
 

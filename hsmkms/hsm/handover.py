@@ -14,29 +14,23 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 import msgspec
 
+from hsmkms.hsm.settings import Duty
+
 _PACKET_BYTES: Final = 4096
 
 
-class HostPurpose(StrEnum):
-    """What a host works for."""
-
-    REQUESTS = "requests"
-    PAIRS = "pairs"
-
-
 class _Offer(msgspec.Struct, frozen=True, tag="offer"):
-    host: int
-    purpose: HostPurpose
+    host: str
+    duty: Duty
     sessions: int
 
 
 class _Lost(msgspec.Struct, frozen=True, tag="lost"):
-    host: int
+    host: str
 
 
 _encoder: Final = msgspec.json.Encoder()
@@ -53,8 +47,8 @@ def control_pair() -> tuple[socket.socket, socket.socket]:
 class OfferedHost:
     """A host that has logged in, and the socket to speak to it."""
 
-    host: int
-    purpose: HostPurpose
+    host: str
+    duty: Duty
     sessions: int
     socket: socket.socket
 
@@ -97,9 +91,9 @@ class SupervisorEnd:
         self._control = control
         self._packets = _Packets(control)
 
-    def offer(self, host: int, purpose: HostPurpose, sessions: int, host_socket: socket.socket) -> bool:
+    def offer(self, host: str, duty: Duty, sessions: int, host_socket: socket.socket) -> bool:
         """Hand a host over and close our copy of its socket; False if the web process is gone."""
-        packet = _encoder.encode(_Offer(host, purpose, sessions))
+        packet = _encoder.encode(_Offer(host, duty, sessions))
         with host_socket:
             try:
                 socket.send_fds(self._control, [packet], [host_socket.fileno()])
@@ -107,7 +101,7 @@ class SupervisorEnd:
                 return False
         return True
 
-    async def lost(self) -> int | None:
+    async def lost(self) -> str | None:
         """Return the next host that the web process gave up; None when that process is gone."""
         packet = await self._packets.next()
         return None if packet is None else _losses.decode(packet[0]).host
@@ -131,9 +125,9 @@ class WebEnd:
         if packet is None:
             return None
         offer = _offers.decode(packet[0])
-        return OfferedHost(offer.host, offer.purpose, offer.sessions, socket.socket(fileno=packet[1][0]))
+        return OfferedHost(offer.host, offer.duty, offer.sessions, socket.socket(fileno=packet[1][0]))
 
-    def give_up(self, host: int) -> None:
+    def give_up(self, host: str) -> None:
         """Ask for the replacement of a host."""
         try:
             self._control.send(_encoder.encode(_Lost(host)))

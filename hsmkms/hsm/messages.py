@@ -39,7 +39,7 @@ class _Message(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     """One alternative of a request or of a reply."""
 
 
-class Identity(_Part):
+class Identity(_Part, frozen=True):
     """A `RecordIdentity` on the wire."""
 
     kind: RecordKind
@@ -64,7 +64,7 @@ class Identity(_Part):
         return RecordIdentity(self.kind, self.account, self.owner, self.edition, self.generation)
 
 
-class CustodyItem(_Part):
+class CustodyItem(_Part, frozen=True):
     """A `CustodyObject` on the wire."""
 
     role: CustodyRole
@@ -82,7 +82,7 @@ class CustodyItem(_Part):
         return CustodyObject(self.role, self.object_id, self.challenge, self.answer)
 
 
-class Place(_Part):
+class Place(_Part, frozen=True):
     """The deployment that a host is to work for."""
 
     deployment_id: str
@@ -105,30 +105,30 @@ class Place(_Part):
 # --- verbs ---------------------------------------------------------------------------------------------
 
 
-class Attach(_Message):
+class Attach(_Message, frozen=True):
     """Find the deployment's objects, compare their attributes and have each prove itself."""
 
     place: Place
 
 
-class Initialise(_Message):
+class Initialise(_Message, frozen=True):
     """Make the deployment's objects; only a host started for `init` obeys."""
 
     place: Place
 
 
-class Probe(_Message):
+class Probe(_Message, frozen=True):
     """Find out by round trips what the token does."""
 
 
-class MakePair(_Message):
+class MakePair(_Message, frozen=True):
     """Generate a wrapping pair."""
 
     identity: Identity
     bits: int
 
 
-class ImportMaterial(_Message):
+class ImportMaterial(_Message, frozen=True):
     """Unwrap, prove the length, fingerprint, seal, read back and bind."""
 
     owner: Identity
@@ -138,27 +138,27 @@ class ImportMaterial(_Message):
     ciphertext: bytes
 
 
-class GenerateMaterial(_Message):
+class GenerateMaterial(_Message, frozen=True):
     """Generate material of the edition's length; then as an import goes on."""
 
     owner: Identity
 
 
-class InspectMaterial(_Message):
+class InspectMaterial(_Message, frozen=True):
     """Unseal material for its owner and read back what the token says of it."""
 
     owner: Identity
     record: bytes
 
 
-class ProtectSecret(_Message):
+class ProtectSecret(_Message, frozen=True):
     """Encrypt a credential's secret and bind it to its access id."""
 
     identity: Identity
     secret: bytes
 
 
-class OpenSecret(_Message):
+class OpenSecret(_Message, frozen=True):
     """Decrypt a credential's secret for its access id."""
 
     identity: Identity
@@ -196,7 +196,7 @@ class FaultKind(StrEnum):
     INTERNAL = "internal"
 
 
-class Fault(_Message):
+class Fault(_Message, frozen=True):
     """The verb was not carried out."""
 
     kind: FaultKind
@@ -204,30 +204,30 @@ class Fault(_Message):
     needed_bits: int = 0
 
 
-class Attached(_Message):
+class Attached(_Message, frozen=True):
     """Every object was found and proved itself."""
 
 
-class Initialised(_Message):
+class Initialised(_Message, frozen=True):
     """The objects as made, each with its known answer."""
 
     objects: tuple[CustodyItem, ...]
 
 
-class Probed(_Message):
+class Probed(_Message, frozen=True):
     """What the token does."""
 
     report: TokenReport
 
 
-class PairMade(_Message):
+class PairMade(_Message, frozen=True):
     """A wrapping pair: its public half, and its private half sealed and bound."""
 
     public_key: bytes
     record: bytes
 
 
-class MaterialSealed(_Message):
+class MaterialSealed(_Message, frozen=True):
     """Material, sealed and bound, and its fingerprint."""
 
     record: bytes
@@ -235,7 +235,7 @@ class MaterialSealed(_Message):
     fingerprint: bytes
 
 
-class MaterialInspected(_Message):
+class MaterialInspected(_Message, frozen=True):
     """What the token says of a key's material."""
 
     attributes: dict[str, bool | int | str | None]
@@ -245,13 +245,13 @@ class MaterialInspected(_Message):
     fingerprint: bytes
 
 
-class SecretProtected(_Message):
+class SecretProtected(_Message, frozen=True):
     """A credential's secret as a record."""
 
     record: bytes
 
 
-class SecretOpened(_Message):
+class SecretOpened(_Message, frozen=True):
     """A credential's secret."""
 
     secret: bytes
@@ -273,7 +273,7 @@ Answer: TypeAlias = (
 # --- frames --------------------------------------------------------------------------------------------
 
 
-class Request(_Part):
+class Request(_Part, frozen=True):
     """A verb, the number by which its reply is known, and the API request it serves."""
 
     number: int
@@ -281,14 +281,14 @@ class Request(_Part):
     request_id: str | None = None
 
 
-class Reply(_Part):
+class Reply(_Part, frozen=True):
     """The answer to the request of the same number."""
 
     number: int
     answer: Answer
 
 
-class ReadyLine(_Part):
+class ReadyLine(_Part, frozen=True):
     """The one line of JSON that a host writes on its standard output: the token, or why it cannot start."""
 
     token: TokenDescription | None = None

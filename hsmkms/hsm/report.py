@@ -16,7 +16,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A value of the report."""
 
 
-class TokenDescription(_Part):
+class TokenDescription(_Part, frozen=True):
     """Which token this is, as the module says."""
 
     label: str
@@ -31,7 +31,7 @@ class TokenDescription(_Part):
     """Name of the set of known exceptions that applies to it."""
 
 
-class LengthFinding(_Part):
+class LengthFinding(_Part, frozen=True):
     """What became of one plaintext of one length."""
 
     length_bytes: int
@@ -44,7 +44,7 @@ class LengthFinding(_Part):
     """The token's own word for the refusal; empty if there was none."""
 
 
-class AlgorithmFinding(_Part):
+class AlgorithmFinding(_Part, frozen=True):
     """What the token does with one wrapping algorithm."""
 
     algorithm: WrappingAlgorithm
@@ -56,7 +56,7 @@ class AlgorithmFinding(_Part):
     lengths: tuple[LengthFinding, ...]
 
 
-class CheckFinding(_Part):
+class CheckFinding(_Part, frozen=True):
     """One thing that a token must do or refuse, and what it did."""
 
     check: str
@@ -71,7 +71,7 @@ class CheckFinding(_Part):
         return self.passed or bool(self.exception)
 
 
-class TokenReport(_Part):
+class TokenReport(_Part, frozen=True):
     """All findings of one probe."""
 
     token: TokenDescription
@@ -120,7 +120,7 @@ class TokenReport(_Part):
         """Return if the deployment may serve with this token.
 
         Raises:
-            TokenUnusable: a wrong length survives, the token does what its profile does not know, or no algorithm works.
+            TokenUnusable: a wrong length survives, a finding is not in the profile, or no algorithm works.
         """
         if self.refusals:
             raise TokenUnusable(

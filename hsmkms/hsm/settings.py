@@ -21,6 +21,15 @@ class HostPurpose(StrEnum):
     """To make them as well."""
 
 
+class Duty(StrEnum):
+    """What a host of a pool is used for."""
+
+    OPERATIONS = "operations"
+    """Everything but making pairs."""
+    PAIRS = "pairs"
+    """Making pairs, which takes a second and must not keep an import waiting."""
+
+
 class HostExit(IntEnum):
     """How a host ends by itself (sysexits.h)."""
 

@@ -93,7 +93,7 @@ class CredentialUseCases:
         """Return the credential with its secret, or None if there is none that is switched on."""
         now = self._clock.now()
         kept = self._fresh(access_id, now)
-        if kept is None or now >= later(kept.checked_at, seconds=ROW_TRUSTED_SECONDS):
+        if kept is None or not kept.checked_at <= now < later(kept.checked_at, seconds=ROW_TRUSTED_SECONDS):
             kept = await self._checked(access_id, kept, now)
         if kept is None:
             return None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hsmkms.core.credentials import Caller
     from hsmkms.core.ids import AccessId
     from hsmkms.core.material import Edition
+    from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.service.commands import Command, DescribeService, OpenCredential, Outcome
     from hsmkms.service.credentials import CredentialUseCases
     from hsmkms.service.importing import ImportUseCases
@@ -47,6 +48,11 @@ class Service:
             commands.DeleteMaterial: keys.delete_material,
             commands.DescribeService: self._describe,
         }
+
+    @property
+    def offered_algorithms(self) -> tuple[WrappingAlgorithm, ...]:
+        """The wrapping algorithms that both the token and the configuration offer."""
+        return self._issuing.algorithms
 
     async def execute(self, caller: Caller, command: Command) -> Outcome:
         """Do what `caller` asks.

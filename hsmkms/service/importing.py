@@ -6,22 +6,24 @@ Steps of an import, each leaving something true if the process dies right after 
 2. the token unwraps, proves the length, fingerprints, seals and binds; we get a record and a fingerprint;
 3. commit: key, material, ticket, pair and audit event in one transaction, after the rules were asked again.
 
-An attempt whose token call was not judged is given back. A repeated request is answered in step 1.
+An attempt whose token call was not judged is given back; one that was judged and did not become an import is recorded
+as a refusal. A repeated request is answered in step 1.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hsmkms.core import records
 from hsmkms.core.errors import (
+    CallerFault,
     CiphertextSizeWrong,
-    ImportFault,
     ImportTokenForeign,
     ImportTokenOver,
     ImportTokenUnknown,
+    MaterialLengthWrong,
     MaterialMismatch,
     MaterialUndecryptable,
     TicketEnd,
@@ -33,7 +35,15 @@ from hsmkms.core.ports import ImportOrder
 from hsmkms.core.tickets import Pair, Spending, Ticket, TicketState
 from hsmkms.core.wrapping import WRAPPING, WRAPPING_KEY_BYTES
 from hsmkms.service.commands import Done
-from hsmkms.service.rows import event_of, existing_key, leave_pair, pair_of, same_ticket
+from hsmkms.service.rows import (
+    end_ticket,
+    event_of,
+    existing_key,
+    expired_event,
+    pair_of,
+    same_ticket,
+    ticket_event,
+)
 from hsmkms.service.transactions import commit
 
 if TYPE_CHECKING:
@@ -43,6 +53,10 @@ if TYPE_CHECKING:
     from hsmkms.core.material import Edition, SealedMaterial
     from hsmkms.core.ports import Clock, Hsm, Store, Writing
     from hsmkms.service.commands import ImportMaterial
+
+
+_TELLING: Final = (MaterialLengthWrong, MaterialMismatch)
+"""Refusals that tell a caller that the padding was right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +104,21 @@ class ImportUseCases:
         admitted = await commit(self._store, admit)
         if admitted is None:
             return Done()
+
+        async def bring(writing: Writing) -> None:
+            await self._bring(writing, caller, command, admitted, sealed, spending)
+
         try:
             sealed = await self._hsm.import_material(admitted.order)
+            await commit(self._store, bring)
         except TokenUnavailable:
             await self._give_back(admitted)
             raise
-        except ImportFault as fault:
+        except CallerFault as fault:
             await self._refuse(caller, admitted, fault)
+            if WRAPPING[admitted.ticket.algorithm].merges_refusals and isinstance(fault, _TELLING):
+                raise MaterialUndecryptable from fault
             raise
-
-        async def bring(writing: Writing) -> MaterialMismatch | None:
-            return await self._bring(writing, caller, command, admitted, sealed, spending)
-
-        mismatch = await commit(self._store, bring)
-        if mismatch is not None:
-            await self._refuse(caller, admitted, mismatch)
-            raise MaterialUndecryptable if WRAPPING[admitted.ticket.algorithm].merges_refusals else mismatch
         return Done()
 
     async def _admit(
@@ -152,23 +165,23 @@ class ImportUseCases:
         admitted: _Admitted,
         sealed: SealedMaterial,
         spending: Spending,
-    ) -> MaterialMismatch | None:
-        """Commit what the token gave, if the rules still allow it; return the mismatch to be recorded as a refusal."""
+    ) -> None:
+        """Commit what the token gave, if the rules still allow it."""
         now = self._clock.now()
         key = await existing_key(writing, caller.account.name, admitted.key.key_id)
         ticket = await same_ticket(writing, admitted.ticket)
+        pair = await pair_of(writing, ticket)
         if _holds_what_it_brought(key, ticket, now) and ticket.repeats(spending, now):
-            return None
+            await writing.replace_pair(pair, pair.handed_back())
+            return
+        require_expiry(spending.valid_to, now)
         command.policy.require(KeyAction.IMPORT_MATERIAL, key.state(now))
         spent = ticket.spent(spending)
-        material = Material(sealed.record, now, spending.valid_to, ticket.ticket_id)
-        try:
-            holding = key.with_material(sealed, material)
-        except MaterialMismatch as mismatch:
-            return mismatch
+        holding = key.with_material(sealed, Material(sealed.record, now, spending.valid_to, ticket.ticket_id))
+        if key.material is not None and not key.material.usable(now):
+            await writing.append(expired_event(key, now, caller.access_id))
         await writing.replace_key(key, holding)
         await writing.replace_ticket(ticket, spent)
-        pair = await pair_of(writing, ticket)
         done = pair.handed_back()
         await writing.replace_pair(pair, done.left() if ticket.state is TicketState.ISSUED else done)
         await writing.append(
@@ -183,7 +196,6 @@ class ImportUseCases:
                 reimport=key.fingerprint is not None,
             )
         )
-        return None
 
     async def _give_back(self, admitted: _Admitted) -> None:
         """Take back an attempt that the token did not judge."""
@@ -199,16 +211,12 @@ class ImportUseCases:
 
         await commit(self._store, give_back)
 
-    async def _refuse(self, caller: Caller, admitted: _Admitted, fault: ImportFault) -> None:
+    async def _refuse(self, caller: Caller, admitted: _Admitted, fault: CallerFault) -> None:
         """Record a failed attempt, and end a ticket whose attempts are used up."""
 
         async def refuse(writing: Writing) -> None:
             now = self._clock.now()
             ticket = await same_ticket(writing, admitted.ticket)
-            settled = ticket.settled(now)
-            if settled is not ticket:
-                await writing.replace_ticket(ticket, settled)
-                await leave_pair(writing, ticket)
             await writing.append(
                 event_of(
                     caller,
@@ -220,6 +228,9 @@ class ImportUseCases:
                     attempts=ticket.attempts,
                 )
             )
+            settled = ticket.settled(now)
+            if settled is not ticket:
+                await end_ticket(writing, ticket, settled, ticket_event(caller, EventTag.TICKET_LAPSED, ticket, now))
 
         await commit(self._store, refuse)
 

@@ -4,7 +4,7 @@ Laws:
 
 - every ticket has a pair of its own, unless the configuration lets tickets of one account and algorithm share one;
 - a key has at most `MOST_LIVE_TICKETS` live tickets: one more voids the oldest;
-- a pair is taken from the pool outside of any transaction, and goes back if no ticket took it.
+- a pair is taken from the pool outside of any transaction, and goes back if it is certain that no ticket took it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsmkms.core.errors import NotOffered
+from hsmkms.core.errors import CallerFault, NotOffered
 from hsmkms.core.events import EventTag
 from hsmkms.core.ids import TicketId, later
 from hsmkms.core.keys import KeyAction
@@ -23,7 +23,7 @@ from hsmkms.core.secrets import ImportToken
 from hsmkms.core.tickets import IMPORT_TOKEN_BYTES, MOST_LIVE_TICKETS, Pair, Ticket
 from hsmkms.core.wrapping import WRAPPING
 from hsmkms.service.commands import ImportParameters
-from hsmkms.service.rows import event_of, existing_key, leave_pair
+from hsmkms.service.rows import end_ticket, event_of, existing_key, ticket_event
 from hsmkms.service.transactions import commit
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class IssuingUseCases:
                 pair = await self._new_pair(writing, caller, command.algorithm, fresh, now)
             pair = await writing.replace_pair(pair, pair.taken(most_tickets=self._tickets_per_pair(command.algorithm)))
             ticket = self._new_ticket(caller, command, token, pair, now)
-            await self._make_room(writing, ticket)
+            await self._make_room(writing, caller, ticket)
             await writing.add_ticket(ticket)
             await writing.append(
                 event_of(
@@ -127,13 +127,16 @@ class IssuingUseCases:
             return ImportParameters(ticket.key_id, token, pair.public_key, ticket.deadline)
 
         try:
-            return await commit(self._store, issue)
-        except BaseException:
+            issued = await commit(self._store, issue)
+        except CallerFault:
+            # A rule refused, so nothing was committed. After any other fault the commit may have happened: the pair is
+            # dropped then, since one that two tickets' rows claim would serve nobody.
             used = False
             raise
         finally:
             if fresh is not None and not used:
                 self._pool.put_back(fresh)
+        return issued
 
     async def _open_pair(
         self, writing: Writing, caller: Caller, algorithm: WrappingAlgorithm, now: Instant
@@ -167,9 +170,16 @@ class IssuingUseCases:
         )
 
     @staticmethod
-    async def _make_room(writing: Writing, newcomer: Ticket) -> None:
-        """Void the oldest live tickets of the key until the newcomer fits."""
-        live = await writing.live_tickets(newcomer.key_id)
+    async def _make_room(writing: Writing, caller: Caller, newcomer: Ticket) -> None:
+        """Void the oldest live tickets of the key until the newcomer fits; those that are over anyway lapse."""
+        now = newcomer.issued_at
+        live = []
+        for ticket in await writing.live_tickets(newcomer.key_id):
+            settled = ticket.settled(now)
+            if settled is ticket:
+                live.append(ticket)
+            else:
+                await end_ticket(writing, ticket, settled, ticket_event(caller, EventTag.TICKET_LAPSED, ticket, now))
         for ticket in live[: max(0, len(live) - MOST_LIVE_TICKETS + 1)]:
-            await writing.replace_ticket(ticket, ticket.voided())
-            await leave_pair(writing, ticket)
+            voided = ticket_event(caller, EventTag.TICKET_VOIDED, ticket, now)
+            await end_ticket(writing, ticket, ticket.voided(), voided)

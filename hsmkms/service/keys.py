@@ -75,7 +75,7 @@ class KeyUseCases:
         """
         async with self._store.reading() as reading:
             keys = await reading.keys(caller.account.name, command.key_ids)
-        if len(keys) != len(command.key_ids):
+        if {key.key_id for key in keys} != set(command.key_ids):
             raise KeyNotFound
         return KeysShown(len(keys), tuple(self._shown(key) for key in keys))
 

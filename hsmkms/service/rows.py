@@ -51,12 +51,25 @@ async def pair_of(reading: Reading, ticket: Ticket) -> Pair:
     return pair
 
 
-async def leave_pair(writing: Writing, ticket: Ticket) -> None:
-    """Take a ticket that stopped being ISSUED from its pair, which ends if it was the last."""
+async def end_ticket(writing: Writing, ticket: Ticket, ended: Ticket, event: Event) -> None:
+    """Write a ticket that stopped being ISSUED without an import, and take it from its pair."""
+    await writing.replace_ticket(ticket, ended)
     pair = await pair_of(writing, ticket)
     await writing.replace_pair(pair, pair.left())
+    await writing.append(event)
 
 
 def event_of(caller: Caller, tag: EventTag, key_id: KeyId, now: Instant, **detail: str | int | bool | None) -> Event:
     """Return the audit event of what `caller` did to a key."""
     return Event(tag, now, caller.account.name, caller.access_id, key_id, caller.request_id, detail)
+
+
+def ticket_event(caller: Caller, tag: EventTag, ticket: Ticket, now: Instant) -> Event:
+    """Return the audit event of what a request of `caller` did to a ticket."""
+    return event_of(caller, tag, ticket.key_id, now, ticket=ticket.ticket_id, attempts=ticket.attempts)
+
+
+def expired_event(key: Key, now: Instant, actor: str) -> Event:
+    """Return the audit event of the removal of a key's expired material, whoever came upon it."""
+    valid_to = None if key.material is None else key.material.valid_to
+    return Event(EventTag.MATERIAL_EXPIRED, now, key.account, actor, key.key_id, detail={"valid_to": valid_to})

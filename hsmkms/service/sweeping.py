@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from hsmkms.core.errors import HsmkmsError
 from hsmkms.core.events import Event, EventTag
 from hsmkms.core.ids import later
-from hsmkms.service.rows import leave_pair
+from hsmkms.service.rows import end_ticket, expired_event
 from hsmkms.service.transactions import commit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from hsmkms.core.keys import Key
     from hsmkms.core.ports import Clock, Store, Writing
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _BATCH: Final = 100
 _ACTOR: Final = "sweeper"
+
+Row = TypeVar("Row")
 
 
 class Sweeper:
@@ -65,11 +67,19 @@ class Sweeper:
                 extra={"step": step.__name__, "fault": type(fault).__name__},
             )
 
+    @staticmethod
+    async def _drain(find: Callable[[], Awaitable[Sequence[Row]]], settle: Callable[[Row], Awaitable[None]]) -> None:
+        """Settle what `find` returns, batch by batch, until nothing new is found."""
+        seen: Sequence[Row] = ()
+        # A row that is found again unchanged would be found for ever: it is left to the next pass.
+        while (rows := await find()) and rows != seen:
+            for row in rows:
+                await settle(row)
+            seen = rows
+
     async def expire_material(self) -> None:
         """Remove material whose expiry has come."""
-        while keys := await self._store.expired_keys(self._clock.now(), _BATCH):
-            for key in keys:
-                await self._expire(key)
+        await self._drain(lambda: self._store.expired_keys(self._clock.now(), _BATCH), self._expire)
 
     async def _expire(self, seen: Key) -> None:
         async def expire(writing: Writing) -> None:
@@ -78,24 +88,13 @@ class Sweeper:
             if key is None or key.material is None or key.material.usable(now):
                 return
             await writing.replace_key(key, key.without_material())
-            await writing.append(
-                Event(
-                    EventTag.MATERIAL_EXPIRED,
-                    now,
-                    key.account,
-                    _ACTOR,
-                    key.key_id,
-                    detail={"valid_to": key.material.valid_to},
-                )
-            )
+            await writing.append(expired_event(key, now, _ACTOR))
 
         await commit(self._store, expire)
 
     async def lapse_tickets(self) -> None:
         """Lapse tickets whose deadline passed or whose attempts are used up."""
-        while tickets := await self._store.overdue_tickets(self._clock.now(), _BATCH):
-            for ticket in tickets:
-                await self._lapse(ticket)
+        await self._drain(lambda: self._store.overdue_tickets(self._clock.now(), _BATCH), self._lapse)
 
     async def _lapse(self, seen: Ticket) -> None:
         async def lapse(writing: Writing) -> None:
@@ -106,27 +105,22 @@ class Sweeper:
             settled = ticket.settled(now)
             if settled is ticket:
                 return
-            await writing.replace_ticket(ticket, settled)
-            await leave_pair(writing, ticket)
-            await writing.append(
-                Event(
-                    EventTag.TICKET_LAPSED,
-                    now,
-                    ticket.account,
-                    _ACTOR,
-                    ticket.key_id,
-                    detail={"ticket": ticket.ticket_id, "attempts": ticket.attempts},
-                )
+            event = Event(
+                EventTag.TICKET_LAPSED,
+                now,
+                ticket.account,
+                _ACTOR,
+                ticket.key_id,
+                detail={"ticket": ticket.ticket_id, "attempts": ticket.attempts},
             )
+            await end_ticket(writing, ticket, settled, event)
 
         await commit(self._store, lapse)
 
     async def end_pairs(self) -> None:
         """Close pairs that are too old for another ticket, and remove the private halves of those that are over."""
         opened_before = later(self._clock.now(), seconds=-self._parameters_valid_seconds)
-        while pairs := await self._store.idle_pairs(opened_before, _BATCH):
-            for pair in pairs:
-                await self._end(pair)
+        await self._drain(lambda: self._store.idle_pairs(opened_before, _BATCH), self._end)
 
     async def _end(self, seen: Pair) -> None:
         async def end(writing: Writing) -> None:

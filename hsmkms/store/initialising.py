@@ -58,19 +58,19 @@ class SqlInitialising:
         Raises:
             StoreUnusable: `deployment` has another id or other objects than the database.
         """
-        result = await self._writing.run(queries.MAKE_READY, {"this": deployment.deployment_id})
-        proved = result.rowcount
+        if _identity(deployment) != _identity(self._deployment):
+            raise StoreUnusable("Other token objects were proved than the database names; run 'hsmkms init' again.")
+        await self._writing.run(queries.MAKE_READY)
         for each in deployment.objects:
             values = object_values(each)
-            parameters = {
-                "this": values["role"],
-                "same": values["object_id"],
-                "new_challenge": values["challenge"],
-                "new_answer": values["answer"],
-            }
-            proved += (await self._writing.run(queries.PROVE_OBJECT, parameters)).rowcount
-        if proved != 1 + len(self._deployment.objects) or len(deployment.objects) != len(self._deployment.objects):
-            raise StoreUnusable("The database names other token objects than were proved; run 'hsmkms init' again.")
+            await self._writing.run(
+                queries.PROVE_OBJECT,
+                {"this": values["role"], "challenge": values["challenge"], "answer": values["answer"]},
+            )
         await self._writing.append(event)
         self._deployment = replace(deployment, ready=True)
         self.marked = True
+
+
+def _identity(deployment: Deployment) -> tuple[object, ...]:
+    return (deployment.deployment_id, *sorted((each.role, each.object_id) for each in deployment.objects))

@@ -156,7 +156,7 @@ IDLE_PAIRS: Final = (
     .select_from(PAIR_SECRETS.join(PAIRS))
     .where(
         or_(PAIRS.c.closed, PAIRS.c.opened_at < bindparam("opened_before")),
-        ~select(TICKETS.c.ticket_id).where(_LIVE, TICKETS.c.pair_id == PAIRS.c.pair_id).exists(),
+        PAIRS.c.live == 0,
     )
     .limit(LIMIT)
 )
@@ -168,7 +168,7 @@ REMOVE_PAIR_SECRET: Final = delete(PAIR_SECRETS).where(PAIR_SECRETS.c.pair_id ==
 # --- accounts and credentials ----------------------------------------------------------------------------
 
 ACCOUNT: Final = select(ACCOUNTS).where(ACCOUNTS.c.name == bindparam("name"))
-ADD_ACCOUNT: Final = insert(ACCOUNTS)
+ADD_ACCOUNT: Final = insert(ACCOUNTS).returning(ACCOUNTS.c.number)
 CREDENTIAL: Final = (
     select(CREDENTIALS, ACCOUNTS.c.number, ACCOUNTS.c.name)
     .select_from(CREDENTIALS.join(ACCOUNTS))
@@ -191,12 +191,8 @@ DEPLOYMENT_ROW: Final = select(DEPLOYMENT)
 OBJECT_ROWS: Final = select(CUSTODY_OBJECTS).order_by(CUSTODY_OBJECTS.c.role)
 ADD_DEPLOYMENT: Final = insert(DEPLOYMENT)
 ADD_OBJECTS: Final = insert(CUSTODY_OBJECTS)
-MAKE_READY: Final = update(DEPLOYMENT).where(DEPLOYMENT.c.deployment_id == bindparam("this")).values(ready=True)
-PROVE_OBJECT: Final = (
-    update(CUSTODY_OBJECTS)
-    .where(CUSTODY_OBJECTS.c.role == bindparam("this"), CUSTODY_OBJECTS.c.object_id == bindparam("same"))
-    .values(challenge=bindparam("new_challenge"), answer=bindparam("new_answer"))
-)
+MAKE_READY: Final = update(DEPLOYMENT).values(ready=True)
+PROVE_OBJECT: Final = update(CUSTODY_OBJECTS).where(CUSTODY_OBJECTS.c.role == bindparam("this"))
 
 
 def compare_and_swap(table: Table) -> Any:  # noqa: ANN401 - the type of an update of untyped columns

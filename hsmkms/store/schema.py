@@ -149,6 +149,7 @@ PAIRS: Final = Table(
     Column("public_key", LargeBinary, nullable=False),
     _instant("opened_at"),
     Column("tickets", Integer, nullable=False),
+    Column("live", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("closed", Boolean, nullable=False),
     _revision(),
@@ -192,7 +193,6 @@ TICKETS: Final = Table(
 )
 _LIVE: Final = TICKETS.c.state == ISSUED
 Index("live_by_key", TICKETS.c.key_id, TICKETS.c.issued_at, sqlite_where=_LIVE, postgresql_where=_LIVE)
-Index("live_by_pair", TICKETS.c.pair_id, sqlite_where=_LIVE, postgresql_where=_LIVE)
 Index("live_by_deadline", TICKETS.c.deadline, sqlite_where=_LIVE, postgresql_where=_LIVE)
 
 EVENTS: Final = Table(

@@ -6,6 +6,7 @@ SQLite Transactional Modes" (the driver's own BEGIN is off, and the engine's `be
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from contextlib import suppress
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
+
+# At DEBUG the driver logs the parameters of every statement, and sealed records are among them.
+logging.getLogger("aiosqlite").setLevel(logging.WARNING)
 
 DRIVER: Final = "sqlite+aiosqlite"
 READERS: Final = 8

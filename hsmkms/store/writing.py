@@ -111,8 +111,7 @@ class SqlWriting(SqlReading):
         account = await self.account(name)
         if account is not None:
             return account
-        inserted = await self.run(queries.ADD_ACCOUNT, {"name": name})
-        return Account(inserted.inserted_primary_key[0], name)
+        return Account((await self.run(queries.ADD_ACCOUNT, {"name": name})).scalar_one(), name)
 
     async def add_credential(self, credential: Credential) -> None:
         """Insert a credential."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from hsmkms.core import ids
 from hsmkms.core.errors import AccountInvalid, KeyIdMalformed
+
+if TYPE_CHECKING:
+    import uuid
 
 
 @given(st.uuids())

@@ -26,7 +26,9 @@ IMPURE = {
     "queue", "random", "secrets", "select", "shutil", "signal", "socket", "sqlite3", "subprocess", "tempfile",
     "threading", "time", "urllib", "uuid",
 }  # fmt: skip
-IMPURE_CALL = re.compile(r"datetime\.now|time\.time|monotonic|(?<!core\.)\bsecrets\.|logging|getLogger|\bprint\(|\bopen\(")
+IMPURE_CALL = re.compile(
+    r"datetime\.now|time\.time|monotonic|(?<!core\.)\bsecrets\.|logging|getLogger|\bprint\(|\bopen\("
+)
 
 
 def _imported(path: Path) -> set[str]:

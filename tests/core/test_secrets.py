@@ -107,7 +107,7 @@ def test_a_secret_never_equals_bare_bytes_or_a_secret_of_another_kind() -> None:
 
 def test_a_secret_keeps_its_own_copy() -> None:
     value = bytearray(VALUE)
-    secret = Secret(value)
+    secret = Secret(value)  # type: ignore[arg-type]
     value[:] = bytes(len(value))
     assert secret.reveal() == VALUE
 

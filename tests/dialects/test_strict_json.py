@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -36,10 +37,8 @@ def test_what_is_an_object_is_read_as_json_reads_it(members: dict[str, object]) 
 @example(b"1" * 65536)
 @example(b"\xef\xbb\xbf{}")
 def test_whatever_comes_is_an_object_or_malformed(body: bytes) -> None:
-    try:
+    with contextlib.suppress(BodyMalformed):
         assert isinstance(strict_json.read_object(body), dict)
-    except BodyMalformed:
-        pass
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ def _comparison(bench: Workbench, subject: str, found: list[str]) -> Iterator[Ch
 def of_custody(bench: Workbench) -> Iterator[CheckFinding]:
     """Compare the long-lived objects with what they were asked to be."""
     for role, key in bench.custody.objects.items():
-        found = evidence.findings(bench.session, key, templates.custody(role, b"", ""), generated=True)
+        asked = templates.custody(role, b"", "", allowed_mechanisms=bench.profile.stores_allowed_mechanisms)
+        found = evidence.findings(bench.session, key, asked, generated=True)
         yield from _comparison(bench, profiles.CUSTODY, found)
 
 
@@ -60,9 +61,7 @@ def of_pairs(bench: Workbench) -> Iterator[CheckFinding]:
     public, fresh = session.generate_pair(WRAPPING_KEY_BITS)
     with session.temporary(public), session.temporary(fresh):
         asked = templates.fresh_pair_private()
-        yield from _comparison(
-            bench, profiles.GENERATED_PAIR, evidence.findings(session, fresh, asked, generated=True)
-        )
+        yield from _comparison(bench, profiles.GENERATED_PAIR, evidence.findings(session, fresh, asked, generated=True))
         blob = session.wrap(sealing, fresh, PAIR_MECHANISM)
         with session.temporary(session.copy(fresh, templates.narrowing())) as narrowed:
             found = evidence.findings(session, narrowed, templates.pair_private())
@@ -84,9 +83,7 @@ def of_material(bench: Workbench) -> Iterator[CheckFinding]:
     session, sealing = bench.session, bench.custody.material_sealing
     asked = templates.material(extractable=True)
     with session.temporary(session.generate_secret(bench.edition.material_bits, asked)) as temporary:
-        yield from _comparison(
-            bench, profiles.TEMPORARY_MATERIAL, evidence.findings(session, temporary, asked)
-        )
+        yield from _comparison(bench, profiles.TEMPORARY_MATERIAL, evidence.findings(session, temporary, asked))
         blob = session.wrap(sealing, temporary, SEALING_MECHANISM)
         yield _refusal(
             bench,
@@ -96,13 +93,9 @@ def of_material(bench: Workbench) -> Iterator[CheckFinding]:
     with unsealed(bench, blob) as key:
         found = evidence.findings(session, key, templates.material())
         yield from _comparison(bench, profiles.UNSEALED_MATERIAL, found)
-        yield _refusal(
-            bench, profiles.REFUSES_WRAPPING, lambda: session.wrap(sealing, key, SEALING_MECHANISM)
-        )
+        yield _refusal(bench, profiles.REFUSES_WRAPPING, lambda: session.wrap(sealing, key, SEALING_MECHANISM))
         yield _refusal(bench, profiles.REFUSES_WIDENING, lambda: session.copy(key, templates.widening()))
-        yield _refusal(
-            bench, profiles.REFUSES_CHANGES, lambda: session.change(key, Attribute.DERIVE, value=True)
-        )
+        yield _refusal(bench, profiles.REFUSES_CHANGES, lambda: session.change(key, Attribute.DERIVE, value=True))
     yield from _of_unsealing(bench, blob)
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hsmkms.core.custody import CustodyObject
     from hsmkms.hsm.host.profiles import Profile
     from hsmkms.hsm.host.session import TokenSession
+    from hsmkms.hsm.host.templates import Template
 
 _KEY_BITS: Final = 256
 _CHALLENGE_BYTES: Final = 32
@@ -99,10 +100,14 @@ def _require_one(found: list[pkcs11.Object], item: CustodyObject, label: str) ->
     return found[0]
 
 
+def _template(item: CustodyObject, label: str, profile: Profile) -> Template:
+    return templates.custody(item.role, item.object_id, label, allowed_mechanisms=profile.stores_allowed_mechanisms)
+
+
 def _require_as_made(
     session: TokenSession, key: pkcs11.Object, item: CustodyObject, label: str, profile: Profile
 ) -> None:
-    asked = templates.custody(item.role, item.object_id, label)
+    asked = _template(item, label, profile)
     unexcused = [
         finding
         for finding in evidence.findings(session, key, asked, generated=True)
@@ -110,7 +115,8 @@ def _require_as_made(
     ]
     if unexcused:
         raise TokenUnusable(
-            f"The token's object '{label}' is not as it was made ({', '.join(unexcused)}): restore the token from its backup."
+            f"The token's object '{label}' is not as it was made ({', '.join(unexcused)}): "
+            "restore the token from its backup."
         )
 
 
@@ -173,12 +179,13 @@ def create(
             half_made.destroy()
         bits = MAC_KEY_BITS if item.role is CustodyRole.MAC else _KEY_BITS
         try:
-            key = session.generate_secret(bits, templates.custody(item.role, item.object_id, label))
+            key = session.generate_secret(bits, _template(item, label, profile))
             challenge = _challenge(session, item.role, key)
             answer = _answer(session, item.role, key, challenge)
         except pkcs11.PKCS11Error as error:
             raise TokenUnusable(
-                f"The token does not make the object '{label}' ({faults.word(error)}): it lacks what this service needs."
+                f"The token does not make the object '{label}' ({faults.word(error)}): "
+                "it lacks what this service needs; use another one."
             ) from error
         _require_as_made(session, key, item, label, profile)
         made.append(replace(item, challenge=challenge, answer=answer))

@@ -24,7 +24,8 @@ def token_directory() -> Path:
         lines = configuration.read_text().splitlines()
     except OSError as error:
         raise TokenUnusable(
-            f"SoftHSM's configuration '{configuration}' cannot be read ({error.strerror}): correct SOFTHSM2_CONF in [hsm.env]."
+            f"SoftHSM's configuration '{configuration}' cannot be read ({error.strerror}): "
+            "correct SOFTHSM2_CONF in [hsm.env]."
         ) from error
     for line in lines:
         key, _, value = line.partition("=")

@@ -26,6 +26,7 @@ _COMPARED: Final = frozenset(
         Attribute.SENSITIVE,
         Attribute.EXTRACTABLE,
         Attribute.MODIFIABLE,
+        Attribute.ALLOWED_MECHANISMS,
         *templates.SECRET_KEY_USES,
         *templates.PRIVATE_KEY_USES,
     )

@@ -55,7 +55,7 @@ _OF_THE_PIN: Final = (
 )
 
 
-class TokenSick(Exception):  # noqa: N818 - named for the state it tells of
+class TokenSick(Exception):
     """The token cannot be relied on: nothing was judged, and the host must end."""
 
     def __init__(self, word: str) -> None:

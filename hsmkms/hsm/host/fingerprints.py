@@ -28,9 +28,7 @@ _BLINDING_DOMAIN: Final = b"hsmkms fingerprint v1"
 def cmac_inputs(owner: RecordIdentity) -> tuple[bytes, ...]:
     """Return what each of the CMACs is over: every part with its length as 4 bytes, big-endian."""
     parts = (owner.account.encode(), owner.owner.encode(), owner.edition.material_bits.to_bytes(4, "big"))
-    return tuple(
-        b"".join(len(part).to_bytes(4, "big") + part for part in (domain, *parts)) for domain in _DOMAINS
-    )
+    return tuple(b"".join(len(part).to_bytes(4, "big") + part for part in (domain, *parts)) for domain in _DOMAINS)
 
 
 def blind(bench: Workbench, cmacs: bytes) -> Fingerprint:

@@ -53,7 +53,7 @@ class Step(StrEnum):
     BIND = "binding"
 
 
-class StepFailed(Exception):  # noqa: N818 - named for what happened
+class StepFailed(Exception):
     """An import went as far as `step`."""
 
     def __init__(self, step: Step, error: pkcs11.PKCS11Error | None = None) -> None:

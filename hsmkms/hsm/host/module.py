@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pkcs11
-from pkcs11._pkcs11 import lib as _PythonLibrary  # noqa: N813 - python-pkcs11's own name for the class is lower-case
+from pkcs11._pkcs11 import lib
 
 from hsmkms.core.errors import PinRefused, TokenUnusable
 from hsmkms.core.secrets import Pin
@@ -59,12 +59,12 @@ class _FunctionListHead(ctypes.Structure):
     )
 
 
-class Library(_PythonLibrary):
+class Library(lib):
     """A module, initialised with locking and, where it needs one, a parameter string."""
 
     def __new__(cls, path: str, _parameters: str | None) -> Self:
         """Load the module; python-pkcs11 wants the path alone here."""
-        return super().__new__(cls, path)
+        return super().__new__(cls, path)  # type: ignore[call-arg] # the stub has no __new__, the class has
 
     def __init__(self, path: str, parameters: str | None) -> None:
         """Initialise it."""
@@ -118,11 +118,13 @@ def find_token(library: Library, label: str) -> pkcs11.Token:
         return found[0]
     if found:
         raise TokenUnusable(
-            f"There are {len(found)} tokens labelled '{label}': give ours a label of its own, and name it in hsm.token_label."
+            f"There are {len(found)} tokens labelled '{label}': give ours a label of its own, "
+            "and name it in hsm.token_label."
         )
     present = ", ".join(f"'{token.label}'" for token in tokens if token.label) or "none"
     raise TokenUnusable(
-        f"There is no token labelled '{label}' (present: {present}): correct hsm.token_label or [hsm.env], or make the token."
+        f"There is no token labelled '{label}' (present: {present}): correct hsm.token_label or [hsm.env], "
+        "or make the token."
     )
 
 
@@ -150,7 +152,9 @@ def read_pin(path: str) -> Pin:
         text = Path(path).read_bytes().rstrip(b"\r\n")
         text.decode()
     except OSError as error:
-        raise TokenUnusable(f"The PIN file '{path}' cannot be read ({error.strerror}): correct hsm.pin_file.") from error
+        raise TokenUnusable(
+            f"The PIN file '{path}' cannot be read ({error.strerror}): correct hsm.pin_file."
+        ) from error
     except UnicodeDecodeError as error:
         raise TokenUnusable(f"The PIN file '{path}' is not UTF-8 text: correct hsm.pin_file.") from error
     if not text:
@@ -169,9 +173,7 @@ def open_sessions(token: pkcs11.Token, settings: HostSettings) -> list[pkcs11.Se
     pin = read_pin(settings.pin_file)
     try:
         sessions = [token.open(rw=writable, user_pin=pin.reveal().decode(), attribute_mapper=Mapper())]
-        sessions += [
-            token.open(rw=writable, attribute_mapper=Mapper()) for _ in range(settings.sessions - 1)
-        ]
+        sessions += [token.open(rw=writable, attribute_mapper=Mapper()) for _ in range(settings.sessions - 1)]
     except pkcs11.PKCS11Error as error:
         if faults.is_pin_refusal(error):
             raise PinRefused from error

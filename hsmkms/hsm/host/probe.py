@@ -44,9 +44,7 @@ class _Round:
 
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
-        self.owner: RecordIdentity = of_material(
-            AccountName("probe"), KeyId(str(uuid.uuid4())), bench.edition, 0
-        )
+        self.owner: RecordIdentity = of_material(AccountName("probe"), KeyId(str(uuid.uuid4())), bench.edition, 0)
         identity = of_pair(PairId(f"probe-{uuid.uuid4()}"), bench.edition)
         self.public_key, record = make_pair(bench, identity, WRAPPING_KEY_BITS)
         self.pair: WrappingPair = open_pair(bench, identity, record)
@@ -87,9 +85,7 @@ def _of_length(rounds: _Round, algorithm: WrappingAlgorithm, plaintext: bytes, k
         step, detail = failed.step.value, _detail(failed)
     else:
         step, detail = "", ""
-    return LengthFinding(
-        length_bytes=len(plaintext), plaintext=kind, accepted=not step, refused_by=step, detail=detail
-    )
+    return LengthFinding(length_bytes=len(plaintext), plaintext=kind, accepted=not step, refused_by=step, detail=detail)
 
 
 def _plaintexts(right: int) -> list[tuple[bytes, str]]:

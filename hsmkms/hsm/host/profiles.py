@@ -6,9 +6,11 @@ serve. A token without a profile gets none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,8 @@ class Profile:
     """The beginning of CK_TOKEN_INFO.manufacturerID."""
     exceptions: Mapping[str, str] = field(default_factory=dict)
     """Finding (`subject: what`) -> why it is let pass."""
+    stores_allowed_mechanisms: bool = True
+    """Whether CKA_ALLOWED_MECHANISMS may be in the template of a token object."""
     writes_softhsm_directory: bool = False
     """Whether token objects are files that nobody flushes to the disk."""
 
@@ -49,7 +53,7 @@ NOT_ENFORCED: Final = "not enforced"
 _NSS_IS_A_TEST_TOKEN: Final = "NSS softoken does not enforce it: use this token for tests only."  # noqa: S105
 _NSS_NEVER_LOCAL: Final = "NSS softoken reports LOCAL false of every generated key."
 _NSS_PRIVATE_KEY_USES: Final = (
-    "NSS softoken ignores the uses in an unwrap template for private keys: use this token for tests only."  # noqa: S105
+    "NSS softoken ignores the uses in an unwrap template for private keys: use this token for tests only."
 )
 
 SOFTHSM: Final = Profile("SoftHSM", "SoftHSM", writes_softhsm_directory=True)
@@ -69,6 +73,7 @@ NSS: Final = Profile(
         f"{UNSEALED_PAIR}: SIGN is True": _NSS_PRIVATE_KEY_USES,
         f"{UNSEALED_PAIR}: SIGN_RECOVER is True": _NSS_PRIVATE_KEY_USES,
     },
+    stores_allowed_mechanisms=False,  # CKR_GENERAL_ERROR
 )
 UNKNOWN: Final = Profile("default", "")
 

@@ -31,7 +31,7 @@ _MAC_BYTES: Final = 32
 _LEAST_BYTES: Final = len(_VERSION) + 2 * AES_BLOCK_BYTES + _MAC_BYTES
 
 
-class RecordMismatch(Exception):  # noqa: N818 - named for what was found
+class RecordMismatch(Exception):
     """The record was not made for this identity, or was changed since."""
 
 

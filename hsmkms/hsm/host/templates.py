@@ -122,13 +122,14 @@ def misused(template: Template, use: Attribute) -> Template:
     return {**template, use: True}
 
 
-def custody(role: CustodyRole, object_id: bytes, label: str) -> Template:
-    """Return the template of the long-lived object of `role`."""
+def custody(role: CustodyRole, object_id: bytes, label: str, *, allowed_mechanisms: bool) -> Template:
+    """Return the template of the long-lived object of `role`; not every token stores `allowed_mechanisms`."""
     key_type = KeyType.GENERIC_SECRET if role is CustodyRole.MAC else KeyType.AES
     template = _secret_key(key_type, _CUSTODY_USES[role], token=True)
     template[Attribute.ID] = object_id
     template[Attribute.LABEL] = label
-    template[Attribute.ALLOWED_MECHANISMS] = _CUSTODY_MECHANISMS[role]
+    if allowed_mechanisms:
+        template[Attribute.ALLOWED_MECHANISMS] = _CUSTODY_MECHANISMS[role]
     if role in _CUSTODY_UNWRAP_TEMPLATES:
         template[Attribute.UNWRAP_TEMPLATE] = _CUSTODY_UNWRAP_TEMPLATES[role]
     return _unmodifiable(template)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from hsmkms.core.errors import (
     AuthorizationMalformed,
-    CallerFault,
     CredentialUnknown,
     FieldInvalid,
     FieldMissing,
@@ -30,6 +29,7 @@ VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "vectors" / "tencent" / "tc3.json").read_text(encoding="utf-8")
 )
 BODY = {"KeyId": KEY_ID}
+REFUSALS = (AuthorizationMalformed, CredentialUnknown, SignatureExpired, SignatureMismatch, FieldInvalid)
 SIGNED_NAMES = ("content-type", "host", "x-tc-action", "x-tc-timestamp")
 
 
@@ -45,6 +45,12 @@ def verified(head: RequestHead, body: bytes, at: int = NOW, secret: SecretKey | 
 
 def with_header(head: RequestHead, name: str, value: str) -> RequestHead:
     return replace(head, headers=tuple((each, value if each == name else old) for each, old in head.headers))
+
+
+def verified_by_whoever(head: RequestHead, body: bytes) -> None:
+    """Verify as the dialect does: the secret is that of the access id claimed."""
+    claim = auth.read_claim(head, from_seconds(NOW))
+    auth.verify(head, body, claim, SECRET if claim.access_id == ACCESS_ID else None)
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=[each["request"]["target"] + str(n) for n, each in enumerate(VECTORS)])
@@ -76,12 +82,15 @@ def test_no_changed_character_of_a_recorded_request_passes(
     names = SIGNED_NAMES if more_signed else ("content-type", "host", "x-tc-timestamp")
     part = data.draw(st.sampled_from(["method", "target", "body", "authorization", *names]))
     match part:
-        case "method" | "target":
-            old = getattr(head, part)
-            new = data.draw(one_character_changed(old))
-            # '/' and '/?' have the same canonical form, as has every path with an empty query behind it.
-            assume(new.removesuffix("?") != old.removesuffix("?"))
-            head = replace(head, **{part: new})
+        case "method":
+            new = data.draw(one_character_changed(head.method))
+            assume(new != head.method)
+            head = replace(head, method=new)
+        case "target":
+            new = data.draw(one_character_changed(head.target))
+            # '/' and '/?' have the same canonical form.
+            assume(new.removesuffix("?") != head.target.removesuffix("?"))
+            head = replace(head, target=new)
         case "body":
             old = body.decode()
             new = data.draw(one_character_changed(old)) if old else "x"
@@ -100,12 +109,8 @@ def test_no_changed_character_of_a_recorded_request_passes(
             assume(new.lower() != old.lower())
             name = next(each for each, _value in head.headers if each.lower() == part)
             head = with_header(head, name, new)
-    with pytest.raises(CallerFault) as raised:
-        known = auth.read_claim(head, from_seconds(NOW)).access_id == ACCESS_ID
-        auth.verify(head, body, auth.read_claim(head, from_seconds(NOW)), SECRET if known else None)
-    assert isinstance(
-        raised.value, (AuthorizationMalformed, CredentialUnknown, SignatureExpired, SignatureMismatch, FieldInvalid)
-    )
+    with pytest.raises(REFUSALS):
+        verified_by_whoever(head, body)
 
 
 @given(st.text(st.characters(max_codepoint=0xFF, exclude_characters="\r\n\0"), max_size=200), st.binary(max_size=20))
@@ -141,7 +146,7 @@ def test_the_date_is_utc_across_midnight() -> None:
         verified(*Signer(at=midnight - 1, date="2026-11-22").sign("DescribeKey", BODY), at=midnight + 1)
 
 
-@pytest.mark.parametrize("timestamp", ["", "-1", "1.5", "1e9", "0x10", " ", "１２３", "9" * 30])
+@pytest.mark.parametrize("timestamp", ["", "-1", "1.5", "1e9", "0x10", " ", "\uff11\uff12", "9" * 30])
 def test_a_timestamp_that_is_none_is_named(timestamp: str) -> None:
     with pytest.raises(FieldInvalid) as raised:
         verified(*Signer().sign("DescribeKey", BODY, {"X-TC-Timestamp": timestamp}))

@@ -47,7 +47,7 @@ def upgrade() -> None:
     op.create_table(
         "events",
         sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("node", sa.Text(), server_default=sa.text("('')"), nullable=False),
+        sa.Column("node", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("tag", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("account", sa.Text(), nullable=True),
@@ -103,6 +103,7 @@ def upgrade() -> None:
         sa.Column("public_key", sa.LargeBinary(), nullable=False),
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("tickets", sa.Integer(), nullable=False),
+        sa.Column("live", sa.Integer(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("closed", sa.Boolean(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
@@ -177,14 +178,6 @@ def upgrade() -> None:
         op.f("ix_tickets_live_by_key"),
         "tickets",
         ["key_id", "issued_at"],
-        unique=False,
-        sqlite_where=sa.text("state = 'issued'"),
-        postgresql_where=sa.text("state = 'issued'"),
-    )
-    op.create_index(
-        op.f("ix_tickets_live_by_pair"),
-        "tickets",
-        ["pair_id"],
         unique=False,
         sqlite_where=sa.text("state = 'issued'"),
         postgresql_where=sa.text("state = 'issued'"),

@@ -1,43 +1,23 @@
-"""The only place that names adapters: from settings to a service, for the web process and for the commands.
-
-Laws:
-
-- nothing here decides: it opens, connects and closes;
-- neither the web process nor a command loads the PKCS#11 module; both speak to hosts.
-"""
+"""The adapters that both the web process and the commands need: clock, database, what a host is told."""
 
 from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.audit.chain import link
-from hsmkms.core import records
-from hsmkms.core.errors import KeyNotFound, StoreUnusable
+from hsmkms.core.errors import StoreUnusable
 from hsmkms.core.ids import MILLISECONDS_PER_SECOND, Instant
-from hsmkms.hsm.client import HostPool
-from hsmkms.hsm.handover import HostPurpose
-from hsmkms.hsm.settings import HostPurpose as HostRight
 from hsmkms.hsm.settings import HostSettings
-from hsmkms.hsm.spawn import spawn_host
-from hsmkms.service import deploying
-from hsmkms.service.credentials import CredentialUseCases
 from hsmkms.store.database import SqlStore, open_store
-from hsmkms.store.versions import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from hsmkms.config import Settings
-    from hsmkms.core.credentials import Role
     from hsmkms.core.custody import Deployment
-    from hsmkms.core.ids import AccountName, KeyId
-    from hsmkms.core.keys import Key, KeyState
-    from hsmkms.core.ports import MaterialEvidence
-    from hsmkms.hsm.report import TokenReport
-    from hsmkms.service.credentials import IssuedCredential
+    from hsmkms.hsm.settings import HostPurpose
 
 STORE_BUSY_SECONDS: Final = 10.0
 
@@ -50,7 +30,7 @@ class SystemClock:
         return Instant(time.time_ns() // (1_000_000_000 // MILLISECONDS_PER_SECOND))
 
 
-def host_settings(settings: Settings, purpose: HostRight) -> HostSettings:
+def host_settings(settings: Settings, purpose: HostPurpose) -> HostSettings:
     """Return what a host is told when it is started."""
     hsm = settings.hsm
     return HostSettings(

@@ -1,0 +1,55 @@
+"""`hsmkms new` and `hsmkms init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from hsmkms import config, instance
+from hsmkms.cli.credentials import credential_json
+from hsmkms.cli.running import ConfigOption, run, saying
+from hsmkms.core.credentials import Role
+from hsmkms.core.ids import account_name
+from hsmkms.core.material import Edition
+from hsmkms.instance import TokenKind
+from hsmkms.wiring.commands import create_credential, initialise
+
+FIRST_ACCOUNT: Final = "demo"
+
+
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet, or is empty.")],
+    token: Annotated[TokenKind, typer.Option(help="The software token to make.")] = TokenKind.SOFTHSM,
+    edition: Annotated[
+        Edition, typer.Option(help="fips imports exactly 256 bits, sm exactly 128 bits.")
+    ] = Edition.FIPS,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on, on 127.0.0.1.")] = 8765,
+    store: Annotated[str | None, typer.Option(metavar="URL", help="The database; a file in DIR if not given.")] = None,
+) -> None:
+    """Make a self-contained instance in DIR, for development, CI and demos.
+
+    DIR then holds a software token, its PIN, hsmkms.toml, the database, and credential.json with a credential that
+    has all roles. Start it with: hsmkms serve --config DIR/hsmkms.toml
+    """
+    with saying():
+        configuration = instance.create(folder, token, edition, port=port, store_url=store)
+        run(_furnish(configuration))
+    typer.echo(f"made {configuration}")
+    typer.echo(f"start it with: hsmkms serve --config {folder / instance.CONFIGURATION_FILE}", err=True)
+
+
+def init(config_path: ConfigOption) -> None:
+    """Make the database, and the long-lived keys of this deployment in the token; run again, it changes nothing."""
+    with saying():
+        made = run(initialise(config.load(config_path)))
+    typer.echo("initialised" if made else "already initialised; nothing was changed")
+
+
+async def _furnish(configuration: Path) -> None:
+    """Initialise a new instance and write a credential with all roles beside its configuration."""
+    settings = config.load(configuration)
+    await initialise(settings)
+    issued = await create_credential(settings, account_name(FIRST_ACCOUNT), frozenset(Role))
+    instance.write_credential(configuration.parent, credential_json(issued))

@@ -1,0 +1,202 @@
+"""One host, from the async side: calls over its socket.
+
+Laws:
+
+- a call ends with its answer, with its deadline, or with the host; it never waits for anything else;
+- a host whose deadline was missed is closed for good: a late answer is never taken for that of another call;
+- faults become errors of `core` here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from hsmkms.core import errors
+from hsmkms.hsm import messages
+from hsmkms.hsm.messages import Fault, FaultKind, Request
+from hsmkms.log import REQUEST_ID
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from hsmkms.core.custody import CustodyObject, Deployment
+    from hsmkms.hsm.report import TokenReport
+
+_logger: Final = logging.getLogger(__name__)
+AnswerT = TypeVar("AnswerT", bound=messages.Answer)
+
+ATTACH_SECONDS: Final = 60.0
+"""Objects are found and proved, and an RSA pair is generated."""
+INITIALISE_SECONDS: Final = 300.0
+PROBE_SECONDS: Final = 300.0
+
+
+def error_of(fault: Fault) -> errors.HsmkmsError:
+    """Return the error that a host's fault is."""
+    match fault.kind:
+        case FaultKind.UNDECRYPTABLE:
+            return errors.MaterialUndecryptable()
+        case FaultKind.LENGTH_WRONG:
+            return errors.MaterialLengthWrong(fault.needed_bits)
+        case FaultKind.RECORD_BROKEN:
+            return errors.RecordBroken()
+        case FaultKind.SICK:
+            return errors.TokenUnavailable()
+        case FaultKind.UNUSABLE:
+            return errors.TokenUnusable(fault.message)
+        case FaultKind.REFUSED | FaultKind.INTERNAL:
+            return errors.InternalFault()
+
+
+class HostChannel:
+    """Our end of one host's socket."""
+
+    def __init__(
+        self,
+        name: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        on_closed: Callable[[HostChannel], None] | None = None,
+    ) -> None:
+        """Take an open connection; use `open`."""
+        self.name = name
+        self._reader = reader
+        self._writer = writer
+        self._on_closed = on_closed
+        self._numbers = itertools.count(1)
+        self._calls: dict[int, asyncio.Future[messages.Answer]] = {}
+        self._closed = False
+        self._receiving = asyncio.create_task(self._receive(), name=f"receive from {name}")
+
+    @classmethod
+    async def open(
+        cls, name: str, connection: socket.socket, on_closed: Callable[[HostChannel], None] | None = None
+    ) -> HostChannel:
+        """Return a channel over `connection`, which it owns from here on.
+
+        Args:
+            name: of the host, for the log.
+            connection: our end of the socket pair.
+            on_closed: called once, when the channel ends for any reason but `close`.
+        """
+        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=messages.MAX_FRAME_BYTES)
+        return cls(name, reader, writer, on_closed)
+
+    @property
+    def usable(self) -> bool:
+        """Whether calls can be made."""
+        return not self._closed
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls wait for their answers."""
+        return len(self._calls)
+
+    async def call(self, verb: messages.Verb, expected: type[AnswerT], seconds: float) -> AnswerT:
+        """Send `verb` and return its answer.
+
+        Raises:
+            TokenUnavailable: the host died, missed the deadline of `seconds`, or found the token sick.
+            HsmkmsError: whatever else the host answered, as `error_of` has it.
+        """
+        if self._closed:
+            raise errors.TokenUnavailable
+        number = next(self._numbers)
+        future: asyncio.Future[messages.Answer] = asyncio.get_running_loop().create_future()
+        self._calls[number] = future
+        try:
+            self._writer.write(messages.frame(Request(number=number, verb=verb, request_id=REQUEST_ID.get())))
+            async with asyncio.timeout(seconds):
+                answer = await future
+        except TimeoutError:
+            _logger.error(  # noqa: TRY400 - a deadline has no traceback worth reading
+                "host missed its deadline", extra={"host": self.name, "verb": type(verb).__name__, "seconds": seconds}
+            )
+            self._give_up()
+            raise errors.TokenUnavailable from None
+        except messages.FrameTooLarge as error:
+            raise errors.InternalFault from error
+        finally:
+            self._calls.pop(number, None)
+        if isinstance(answer, Fault):
+            if answer.kind is FaultKind.SICK:
+                self._give_up()
+            raise error_of(answer)
+        if not isinstance(answer, expected):
+            self._give_up()
+            raise errors.InternalFault
+        return answer
+
+    async def attach(self, deployment: Deployment, seconds: float = ATTACH_SECONDS) -> None:
+        """Have the host find and prove the deployment's objects; every other verb needs it first.
+
+        Raises:
+            TokenUnusable: an object is absent, doubled or not what it was; nothing was created.
+            TokenUnavailable: the host died or missed the deadline.
+        """
+        await self.call(messages.Attach(place=messages.Place.of(deployment)), messages.Attached, seconds)
+
+    async def initialise(
+        self, deployment: Deployment, seconds: float = INITIALISE_SECONDS
+    ) -> tuple[CustodyObject, ...]:
+        """Have a host started for `init` make the deployment's objects anew; it is still to be attached.
+
+        Only for a deployment that is not ready: objects under its labels are replaced.
+
+        Returns:
+            The objects with their known answers, proved and on the disk.
+
+        Raises:
+            TokenUnusable: the token does not make them.
+            TokenUnavailable: the host died or missed the deadline.
+        """
+        verb = messages.Initialise(place=messages.Place.of(deployment))
+        answer = await self.call(verb, messages.Initialised, seconds)
+        return tuple(item.core() for item in answer.objects)
+
+    async def probe(self, seconds: float = PROBE_SECONDS) -> TokenReport:
+        """Have an attached host find out what the token does.
+
+        Raises:
+            TokenUnavailable: the host died, missed the deadline, or found the token sick.
+        """
+        return (await self.call(messages.Probe(), messages.Probed, seconds)).report
+
+    async def close(self) -> None:
+        """End the channel, and with it the host; calls in flight fail."""
+        self._on_closed = None
+        self._give_up()
+        await asyncio.gather(self._receiving, return_exceptions=True)
+
+    def _give_up(self) -> None:
+        """Close, fail what is in flight, and tell the owner: once."""
+        if self._closed:
+            return
+        self._closed = True
+        self._writer.transport.abort()
+        for future in self._calls.values():
+            if not future.done():
+                future.set_exception(errors.TokenUnavailable())
+        if self._on_closed is not None:
+            self._on_closed(self)
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                header = await self._reader.readexactly(messages.LENGTH.size)
+                reply = messages.parse_reply(await self._reader.readexactly(messages.payload_length(header)))
+                future = self._calls.get(reply.number)
+                if future is not None and not future.done():
+                    future.set_result(reply.answer)
+        except (asyncio.IncompleteReadError, OSError):
+            pass  # the host ended, or we closed
+        except (messages.FrameTooLarge, msgspec.DecodeError):
+            _logger.error("malformed reply", extra={"host": self.name})  # noqa: TRY400 - no values in the log
+        finally:
+            self._give_up()

@@ -1,0 +1,275 @@
+"""`core.ports.Hsm` over a pool of hosts.
+
+Laws:
+
+- never reaches `pkcs11`: this runs in the web process;
+- a host is used only after `Attach` succeeded on it, for the duties it was added for, and for at most as many calls at
+  a time as it has sessions;
+- a call waits a bounded time for a free host, then a bounded time for its answer;
+- a host that died, hung or found the token sick is out of the pool at once, and `on_lost` is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from hsmkms.core.errors import TokenUnavailable
+from hsmkms.core.ids import PairId
+from hsmkms.core.material import Fingerprint, SealedMaterial
+from hsmkms.core.ports import MaterialEvidence
+from hsmkms.core.secrets import SecretKey
+from hsmkms.core.tickets import FreshPair
+from hsmkms.hsm import messages
+from hsmkms.hsm.channel import ATTACH_SECONDS, PROBE_SECONDS, HostChannel
+from hsmkms.hsm.messages import Identity
+from hsmkms.hsm.settings import Duty
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from hsmkms.core.custody import Deployment
+    from hsmkms.core.ports import ImportOrder
+    from hsmkms.core.records import RecordIdentity
+    from hsmkms.core.wrapping import WrappingAlgorithm
+    from hsmkms.hsm.report import TokenReport
+
+__all__ = ["Duty", "HostChannel", "HostPool", "PoolLimits"]
+
+_logger: Final = logging.getLogger(__name__)
+AnswerT = TypeVar("AnswerT", bound=messages.Answer)
+
+
+ALL_DUTIES: Final = frozenset(Duty)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """How long things may take, in seconds."""
+
+    queue_seconds: float = 5.0
+    """Waiting for a free host."""
+    verb_timeout_seconds: float = 10.0
+    """Any verb but those below."""
+    pair_timeout_seconds: float = 120.0
+    """Making a pair: heavy-tailed, and slow on a real HSM."""
+    attach_timeout_seconds: float = ATTACH_SECONDS
+    probe_timeout_seconds: float = PROBE_SECONDS
+
+
+@dataclass(slots=True)
+class _Seat:
+    """A host in the pool."""
+
+    channel: HostChannel
+    sessions: int
+    duties: frozenset[Duty]
+    taken: int = 0
+
+
+class HostPool:
+    """The hosts of one deployment."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        limits: PoolLimits | None = None,
+        on_lost: Callable[[str], None] | None = None,
+        *,
+        probe_first: bool = False,
+    ) -> None:
+        """Start empty; `add` brings hosts.
+
+        Args:
+            deployment: whose objects each host must prove.
+            limits: how long things may take.
+            on_lost: called with a host's id when the pool gives it up; whoever started it kills and replaces it.
+            probe_first: make no other call before `probe` has found the token fit to serve with.
+        """
+        self._deployment = deployment
+        self._limits = limits or PoolLimits()
+        self._on_lost = on_lost
+        self._open = not probe_first
+        self._seats: dict[str, _Seat] = {}
+        self._waiting: dict[Duty, deque[asyncio.Future[_Seat]]] = {duty: deque() for duty in Duty}
+        self._algorithms: frozenset[WrappingAlgorithm] = frozenset()
+
+    # --- hosts -----------------------------------------------------------------------------------------
+
+    async def add(
+        self,
+        host_id: str,
+        connection: socket.socket,
+        *,
+        sessions: int = 1,
+        duties: Iterable[Duty] = ALL_DUTIES,
+    ) -> None:
+        """Attach a host and use it from then on; the pool owns `connection` whatever happens.
+
+        Raises:
+            TokenUnusable: the deployment's objects are not as they were; no host will do better.
+            TokenUnavailable: this host died or hung; another one may do.
+        """
+        channel = await HostChannel.open(host_id, connection, self._lost)
+        try:
+            await channel.attach(self._deployment, self._limits.attach_timeout_seconds)
+        except BaseException:
+            await channel.close()
+            raise
+        seat = _Seat(channel, sessions, frozenset(duties))
+        self._seats[host_id] = seat
+        for _ in range(sessions):
+            self._offer(seat)
+
+    def _lost(self, channel: HostChannel) -> None:
+        seat = self._seats.get(channel.name)
+        if seat is None or seat.channel is not channel:
+            return  # lost before it was attached: `add` tells the caller
+        del self._seats[channel.name]
+        _logger.warning("host lost", extra={"host": channel.name})
+        if self._on_lost is not None:
+            self._on_lost(channel.name)
+
+    @property
+    def usable(self) -> bool:
+        """Whether an import could be tried now (for `/readyz`)."""
+        return self._open and any(Duty.OPERATIONS in seat.duties for seat in self._seats.values())
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The ids of the hosts in use."""
+        return frozenset(self._seats)
+
+    async def close(self) -> None:
+        """End every channel, and with it every host."""
+        channels = [seat.channel for seat in self._seats.values()]
+        self._seats.clear()
+        await asyncio.gather(*(channel.close() for channel in channels))
+
+    # --- seats -----------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _lease(self, duty: Duty) -> AsyncIterator[HostChannel]:
+        seat = self._free(duty) or await self._wait_for_seat(duty)
+        try:
+            yield seat.channel
+        finally:
+            seat.taken -= 1
+            self._offer(seat)
+
+    def _free(self, duty: Duty) -> _Seat | None:
+        """Take a place at the least busy host of this duty."""
+        able = [each for each in self._seats.values() if duty in each.duties and each.taken < each.sessions]
+        if not able:
+            return None
+        seat = min(able, key=lambda each: each.taken)
+        seat.taken += 1
+        return seat
+
+    async def _wait_for_seat(self, duty: Duty) -> _Seat:
+        future: asyncio.Future[_Seat] = asyncio.get_running_loop().create_future()
+        self._waiting[duty].append(future)
+        try:
+            async with asyncio.timeout(self._limits.queue_seconds):
+                return await future
+        except BaseException as error:
+            if future.done() and not future.cancelled():  # a place came at the very moment we stopped waiting
+                seat = future.result()
+                seat.taken -= 1
+                self._offer(seat)
+            future.cancel()
+            if isinstance(error, TimeoutError):
+                raise TokenUnavailable from None
+            raise
+
+    def _offer(self, seat: _Seat) -> None:
+        """Give a free place of `seat` to whoever waits longest for one of its duties."""
+        if self._seats.get(seat.channel.name) is not seat or seat.taken >= seat.sessions:
+            return
+        for duty in seat.duties:
+            while self._waiting[duty]:
+                future = self._waiting[duty].popleft()
+                if not future.done():
+                    seat.taken += 1
+                    future.set_result(seat)
+                    return
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise TokenUnavailable
+
+    async def _call(self, verb: messages.Verb, expected: type[AnswerT]) -> AnswerT:
+        self._require_open()
+        async with self._lease(Duty.OPERATIONS) as channel:
+            return await channel.call(verb, expected, self._limits.verb_timeout_seconds)
+
+    # --- the port --------------------------------------------------------------------------------------
+
+    @property
+    def algorithms(self) -> frozenset[WrappingAlgorithm]:
+        """The algorithms that passed; none before `probe`."""
+        return self._algorithms
+
+    async def probe(self) -> TokenReport:
+        """Find out what the token does; from then on the other calls are made, too.
+
+        Raises:
+            TokenUnusable: the deployment must not serve with this token.
+            TokenUnavailable: no host in time, or the token is sick.
+        """
+        async with self._lease(Duty.OPERATIONS) as channel:
+            report = await channel.probe(self._limits.probe_timeout_seconds)
+        report.require_usable()
+        self._algorithms = report.working
+        self._open = True
+        return report
+
+    async def make_pair(self, identity: RecordIdentity, bits: int) -> FreshPair:
+        """See `core.ports.Hsm`."""
+        verb = messages.MakePair(identity=Identity.of(identity), bits=bits)
+        self._require_open()
+        async with self._lease(Duty.PAIRS) as channel:
+            made = await channel.call(verb, messages.PairMade, self._limits.pair_timeout_seconds)
+        return FreshPair(PairId(identity.owner), made.public_key, made.record)
+
+    async def import_material(self, order: ImportOrder) -> SealedMaterial:
+        """See `core.ports.Hsm`."""
+        verb = messages.ImportMaterial(
+            owner=Identity.of(order.owner),
+            pair=Identity.of(order.pair),
+            pair_record=order.pair_record,
+            algorithm=order.algorithm,
+            ciphertext=order.ciphertext,
+        )
+        return _sealed(await self._call(verb, messages.MaterialSealed))
+
+    async def generate_material(self, owner: RecordIdentity) -> SealedMaterial:
+        """See `core.ports.Hsm`."""
+        verb = messages.GenerateMaterial(owner=Identity.of(owner))
+        return _sealed(await self._call(verb, messages.MaterialSealed))
+
+    async def inspect_material(self, owner: RecordIdentity, record: bytes) -> MaterialEvidence:
+        """See `core.ports.Hsm`."""
+        verb = messages.InspectMaterial(owner=Identity.of(owner), record=record)
+        found = await self._call(verb, messages.MaterialInspected)
+        mark = Fingerprint(found.fingerprint_algorithm, found.fingerprint)
+        return MaterialEvidence(found.attributes, found.length_bits, found.length_proof, mark)
+
+    async def protect_secret(self, identity: RecordIdentity, secret: SecretKey) -> bytes:
+        """See `core.ports.Hsm`."""
+        verb = messages.ProtectSecret(identity=Identity.of(identity), secret=secret.reveal())
+        return (await self._call(verb, messages.SecretProtected)).record
+
+    async def open_secret(self, identity: RecordIdentity, record: bytes) -> SecretKey:
+        """See `core.ports.Hsm`."""
+        verb = messages.OpenSecret(identity=Identity.of(identity), record=record)
+        return SecretKey((await self._call(verb, messages.SecretOpened)).secret)
+
+
+def _sealed(answer: messages.MaterialSealed) -> SealedMaterial:
+    return SealedMaterial(answer.record, Fingerprint(answer.fingerprint_algorithm, answer.fingerprint))

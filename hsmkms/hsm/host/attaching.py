@@ -1,0 +1,90 @@
+"""Making the workbenches of a host: once, before any other verb.
+
+Law: every session finds and proves the deployment's objects for itself; the canary is made once and shared, sealed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pkcs11
+
+from hsmkms.core.errors import TokenUnusable
+from hsmkms.hsm.host import custody, durability, faults
+from hsmkms.hsm.host.canary import hatch
+from hsmkms.hsm.host.pairs import PairCache
+from hsmkms.hsm.host.profiles import profile_of
+from hsmkms.hsm.host.workbench import Workbench
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hsmkms.core.custody import CustodyObject
+    from hsmkms.core.material import Edition
+    from hsmkms.hsm.host.session import TokenSession
+    from hsmkms.hsm.messages import Place
+    from hsmkms.hsm.report import TokenDescription
+
+
+def _require_ours(place: Place, edition: Edition, token: TokenDescription) -> None:
+    if place.edition is not edition:
+        raise TokenUnusable(
+            f"This database was initialised for the edition '{place.edition}', and the configuration says '{edition}': "
+            "correct 'edition', or name another database in store.url."
+        )
+    if place.token_serial and place.token_serial != token.serial:
+        raise TokenUnusable(
+            f"This database was initialised with the token of serial number {place.token_serial}, and '{token.label}' "
+            f"has {token.serial}: point hsm.token_label and [hsm.env] at the right token."
+        )
+
+
+def attach(
+    sessions: Sequence[TokenSession], place: Place, edition: Edition, token: TokenDescription
+) -> list[Workbench]:
+    """Return a workbench for each session.
+
+    Raises:
+        TokenUnusable: the token is not, or not any more, the deployment's.
+    """
+    _require_ours(place, edition, token)
+    profile = profile_of(token.manufacturer)
+    objects = [item.core() for item in place.objects]
+    benches = []
+    try:
+        for session in sessions:
+            opened = custody.open_custody(session, place.deployment_id, objects, profile)
+            benches.append(Workbench(session, opened, edition, profile, PairCache()))
+        shared = hatch(benches[0])
+    except pkcs11.PKCS11Error as error:
+        raise TokenUnusable(
+            f"The token '{token.label}' failed while its objects were being proved ({faults.word(error)}): "
+            "see its own log."
+        ) from error
+    for bench in benches:
+        bench.canary = shared
+    return benches
+
+
+def initialise(
+    session: TokenSession, place: Place, edition: Edition, token: TokenDescription
+) -> tuple[CustodyObject, ...]:
+    """Make the deployment's objects, and return them with their known answers once they are on the disk.
+
+    Raises:
+        TokenUnusable: the token does not make them.
+    """
+    _require_ours(place, edition, token)
+    profile = profile_of(token.manufacturer)
+    planned = [item.core() for item in place.objects]
+    try:
+        made = custody.create(session, place.deployment_id, planned, profile)
+        custody.open_custody(session, place.deployment_id, made, profile)
+    except pkcs11.PKCS11Error as error:
+        raise TokenUnusable(
+            f"The token '{token.label}' failed while its objects were being made ({faults.word(error)}): "
+            "see its own log."
+        ) from error
+    if profile.writes_softhsm_directory:
+        durability.flush(durability.token_directory())
+    return made

@@ -1,0 +1,164 @@
+"""The loop of a host: one thread reads, one thread per session works.
+
+Laws:
+
+- the end of the socket is the end of the process, at once and whatever is going on: no plaintext outlives its caller;
+- a sick token is answered as such, and then the process ends;
+- a verb's values are never logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import msgspec
+
+from hsmkms.core.errors import TokenUnusable
+from hsmkms.hsm import messages
+from hsmkms.hsm.host import attaching, verbs
+from hsmkms.hsm.host.faults import TokenSick
+from hsmkms.hsm.messages import Fault, FaultKind, Reply, Request
+from hsmkms.hsm.settings import HostExit, HostPurpose
+from hsmkms.log import REQUEST_ID
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from hsmkms.hsm.host.session import TokenSession
+    from hsmkms.hsm.host.workbench import Workbench
+    from hsmkms.hsm.report import TokenDescription
+    from hsmkms.hsm.settings import HostSettings
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class Host:
+    """A logged-in module on one side, a socket on the other."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        settings: HostSettings,
+        sessions: Sequence[TokenSession],
+        token: TokenDescription,
+    ) -> None:
+        """Take the socket, and sessions of a logged-in user."""
+        self._connection = connection
+        self._settings = settings
+        self._sessions = sessions
+        self._token = token
+        self._benches: list[Workbench] = []
+        self._waiting: SimpleQueue[Request] = SimpleQueue()
+        self._sending = threading.Lock()
+        self._counting = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def serve(self) -> None:
+        """Obey until the socket ends; then end the process."""
+        while True:
+            request = self._receive()
+            if self._benches:
+                self._waiting.put(request)
+            else:
+                self._answer_unattached(request)
+
+    # --- the socket ------------------------------------------------------------------------------------
+
+    def _receive(self) -> Request:
+        header = self._read_exactly(messages.LENGTH.size)
+        try:
+            return messages.parse_request(self._read_exactly(messages.payload_length(header)))
+        except (messages.FrameTooLarge, msgspec.DecodeError) as error:
+            _logger.critical("malformed request", extra={"exception": type(error).__name__})
+            os._exit(HostExit.ORPHANED)
+
+    def _read_exactly(self, size: int) -> bytes:
+        received = bytearray()
+        while len(received) < size:
+            try:
+                part = self._connection.recv(size - len(received))
+            except OSError:
+                part = b""
+            if not part:
+                os._exit(HostExit.ORPHANED)
+            received += part
+        return bytes(received)
+
+    def _reply(self, number: int, answer: messages.Answer) -> None:
+        frame = messages.frame(Reply(number=number, answer=answer))
+        with self._sending:
+            try:
+                self._connection.sendall(frame)
+            except OSError:
+                os._exit(HostExit.ORPHANED)
+
+    # --- before Attach ---------------------------------------------------------------------------------
+
+    def _answer_unattached(self, request: Request) -> None:
+        verb = request.verb
+        started = time.monotonic()
+        try:
+            answer = self._prepare(verb)
+        except TokenUnusable as unusable:
+            answer = Fault(kind=FaultKind.UNUSABLE, message=unusable.message)
+        except TokenSick as sick:
+            self._end_sick(request, sick)
+        self._log(verb, started, answer)
+        self._reply(request.number, answer)
+
+    def _prepare(self, verb: messages.Verb) -> messages.Answer:
+        edition = self._settings.edition
+        match verb:
+            case messages.Attach():
+                self._benches = attaching.attach(self._sessions, verb.place, edition, self._token)
+                for bench in self._benches:
+                    threading.Thread(target=self._work, args=(bench,), daemon=True).start()
+                return messages.Attached()
+            case messages.Initialise() if self._settings.purpose is HostPurpose.INIT:
+                made = attaching.initialise(self._sessions[0], verb.place, edition, self._token)
+                return messages.Initialised(objects=tuple(map(messages.CustodyItem.of, made)))
+            case _:
+                _logger.error("verb refused", extra={"verb": type(verb).__name__, "why": "before Attach"})
+                return Fault(kind=FaultKind.REFUSED)
+
+    # --- after Attach ----------------------------------------------------------------------------------
+
+    def _work(self, bench: Workbench) -> None:
+        while True:
+            request = self._waiting.get()
+            REQUEST_ID.set(request.request_id)
+            started = time.monotonic()
+            try:
+                answer = verbs.answer(bench, request.verb, self._token)
+            except TokenSick as sick:
+                self._end_sick(request, sick)
+            except Exception:
+                # A defect of ours must cost one call, not the host: the caller learns that it is our fault.
+                _logger.exception("verb failed", extra={"verb": type(request.verb).__name__})
+                answer = Fault(kind=FaultKind.INTERNAL)
+            self._log(request.verb, started, answer)
+            self._reply(request.number, answer)
+
+    def _end_sick(self, request: Request, sick: TokenSick) -> NoReturn:
+        verb = type(request.verb).__name__
+        _logger.critical("the token is sick; this host ends", extra={"verb": verb, "answer": sick.word})
+        self._reply(request.number, Fault(kind=FaultKind.SICK))
+        os._exit(HostExit.TOKEN_SICK)
+
+    def _log(self, verb: messages.Verb, started: float, answer: messages.Answer) -> None:
+        if not _logger.isEnabledFor(logging.DEBUG):
+            return
+        name = type(verb).__name__
+        with self._counting:
+            self._counts[name] += 1
+            count = self._counts[name]
+        outcome = answer.kind.value if isinstance(answer, Fault) else "done"
+        milliseconds = round((time.monotonic() - started) * 1000, 3)
+        _logger.debug("verb", extra={"verb": name, "count": count, "milliseconds": milliseconds, "outcome": outcome})

@@ -1,0 +1,168 @@
+"""From a verb to its answer.
+
+Laws:
+
+- every way in which wrapped material can fail to unwrap is one answer; which it was goes to the log;
+- for an algorithm whose refusals are merged, a wrong length is that same answer (padding oracle);
+- a record opens only for an identity of this host's edition and the verb's kind.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, assert_never
+
+import pkcs11
+
+from hsmkms.core.errors import TokenUnusable
+from hsmkms.core.records import RecordKind
+from hsmkms.core.wrapping import WRAPPING
+from hsmkms.hsm import messages
+from hsmkms.hsm.host import canary, faults, materials, pairs, records
+from hsmkms.hsm.host.faults import ErrorClass, TokenSick
+from hsmkms.hsm.host.fingerprints import fingerprint
+from hsmkms.hsm.host.materials import Step, StepFailed
+from hsmkms.hsm.host.probe import probe
+from hsmkms.hsm.host.records import RecordMismatch
+from hsmkms.hsm.messages import Answer, Fault, FaultKind, Identity
+
+if TYPE_CHECKING:
+    from hsmkms.core.material import SealedMaterial
+    from hsmkms.core.records import RecordIdentity
+    from hsmkms.hsm.host.workbench import Workbench
+    from hsmkms.hsm.report import TokenDescription
+
+_logger: Final = logging.getLogger(__name__)
+_PAIR_BITS: Final = range(2048, 4097)
+
+
+class VerbRefused(Exception):
+    """The caller asked what this host does not do: a defect of the caller."""
+
+
+def answer(bench: Workbench, verb: messages.Verb, token: TokenDescription) -> Answer:
+    """Carry out one verb.
+
+    Raises:
+        TokenSick: nothing was judged; the host must end.
+    """
+    try:
+        return _carry_out(bench, verb, token)
+    except RecordMismatch:
+        return Fault(kind=FaultKind.RECORD_BROKEN)
+    except VerbRefused as refused:
+        _logger.error("verb refused", extra={"verb": type(verb).__name__, "why": str(refused)})  # noqa: TRY400
+        return Fault(kind=FaultKind.REFUSED)
+    except TokenUnusable as unusable:
+        return Fault(kind=FaultKind.UNUSABLE, message=unusable.message)
+    except (pkcs11.PKCS11Error, StepFailed) as error:
+        return _of_the_token(bench, error)
+
+
+def _of_the_token(bench: Workbench, error: pkcs11.PKCS11Error | StepFailed) -> Answer:
+    """Return the answer to an error that no data of the caller's explains.
+
+    Raises:
+        TokenSick: the canary, too, finds the token at fault.
+    """
+    cause = error.error if isinstance(error, StepFailed) else error
+    word = faults.word(cause) if cause is not None else str(error)
+    of_the_token = cause is not None and faults.classify(cause) is ErrorClass.TOKEN
+    if of_the_token or not bench.canary.sings(bench, None):
+        raise TokenSick(word) from error
+    _logger.error("the token refused a step that it can do", extra={"answer": word})
+    return Fault(kind=FaultKind.INTERNAL)
+
+
+def _carry_out(bench: Workbench, verb: messages.Verb, token: TokenDescription) -> Answer:
+    match verb:
+        case messages.ImportMaterial() | messages.GenerateMaterial() | messages.InspectMaterial():
+            return _of_material(bench, verb)
+        case messages.MakePair():
+            return _make_pair(bench, verb)
+        case messages.ProtectSecret() | messages.OpenSecret():
+            return _of_secret(bench, verb)
+        case messages.Probe():
+            return messages.Probed(report=probe(bench, token))
+        case messages.Attach() | messages.Initialise():
+            raise VerbRefused("this host is attached already")
+        case _:
+            assert_never(verb)
+
+
+def _of_material(
+    bench: Workbench, verb: messages.ImportMaterial | messages.GenerateMaterial | messages.InspectMaterial
+) -> Answer:
+    owner = _owner(bench, verb.owner, RecordKind.MATERIAL)
+    match verb:
+        case messages.ImportMaterial():
+            return _import(bench, verb, owner)
+        case messages.GenerateMaterial():
+            return _sealed(materials.generate_and_seal(bench, owner))
+        case messages.InspectMaterial():
+            return _inspect(bench, owner, verb.record)
+
+
+def _of_secret(bench: Workbench, verb: messages.ProtectSecret | messages.OpenSecret) -> Answer:
+    identity = _owner(bench, verb.identity, RecordKind.CREDENTIAL)
+    if isinstance(verb, messages.ProtectSecret):
+        return messages.SecretProtected(record=records.bind(bench, identity, verb.secret))
+    return messages.SecretOpened(secret=records.unbind(bench, identity, verb.record))
+
+
+def _owner(bench: Workbench, wire: Identity, kind: RecordKind) -> RecordIdentity:
+    identity = wire.core()
+    if identity.kind is not kind:
+        raise VerbRefused(f"an identity of kind {identity.kind}, not {kind}")
+    if identity.edition is not bench.edition:
+        raise VerbRefused(f"an identity of edition {identity.edition}, not {bench.edition}")
+    return identity
+
+
+def _sealed(sealed: SealedMaterial) -> messages.MaterialSealed:
+    return messages.MaterialSealed(
+        record=sealed.record,
+        fingerprint_algorithm=sealed.fingerprint.algorithm,
+        fingerprint=sealed.fingerprint.digest,
+    )
+
+
+def _make_pair(bench: Workbench, verb: messages.MakePair) -> Answer:
+    if verb.bits not in _PAIR_BITS:
+        raise VerbRefused(f"a pair of {verb.bits} bits")
+    public_key, record = pairs.make_pair(bench, _owner(bench, verb.identity, RecordKind.PAIR), verb.bits)
+    return messages.PairMade(public_key=public_key, record=record)
+
+
+def _import(bench: Workbench, verb: messages.ImportMaterial, owner: RecordIdentity) -> Answer:
+    if verb.algorithm not in bench.canary.ciphertexts:
+        raise VerbRefused(f"{verb.algorithm}, which this token does not do")
+    pair = pairs.open_pair(bench, _owner(bench, verb.pair, RecordKind.PAIR), verb.pair_record)
+    try:
+        return _sealed(materials.unwrap_and_seal(bench, pair, verb.algorithm, verb.ciphertext, owner))
+    except StepFailed as failed:
+        kind = canary.judge(bench, failed, verb.algorithm)
+    if kind is FaultKind.LENGTH_WRONG and WRAPPING[verb.algorithm].merges_refusals:
+        kind = FaultKind.UNDECRYPTABLE
+    needed = owner.edition.material_bits if kind is FaultKind.LENGTH_WRONG else 0
+    return Fault(kind=kind, needed_bits=needed)
+
+
+def _inspect(bench: Workbench, owner: RecordIdentity, record: bytes) -> Answer:
+    blob = records.unbind(bench, owner, record)
+    bits = owner.edition.material_bits
+    with materials.unsealed(bench, blob) as key:
+        attributes = materials.attributes_of(bench, key)
+        mark = fingerprint(bench, key, owner)
+    if len(blob) != owner.edition.sealed_bytes:
+        raise StepFailed(Step.SEALED_SIZE)
+    return messages.MaterialInspected(
+        attributes=attributes,
+        length_bits=bits,
+        length_proof=(
+            f"The token made AES-CMACs with it, which it does only with 16, 24 or 32 bytes, and its AES key wrap "
+            f"(RFC 3394), which adds exactly 8 bytes, is {len(blob)} bytes: {bits // 8} bytes."
+        ),
+        fingerprint_algorithm=mark.algorithm,
+        fingerprint=mark.digest,
+    )

@@ -1,0 +1,130 @@
+"""Starting a host process.
+
+Laws:
+
+- settings go through standard input; arguments and environment show neither PIN nor the PIN file's content;
+- the variables of `HostSettings.env` are set for the host alone;
+- a host that does not say who it is in time is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from hsmkms.core.errors import PinRefused, TokenUnusable
+from hsmkms.hsm.messages import ReadyLine
+from hsmkms.hsm.settings import HostExit, HostPurpose, HostSettings
+
+if TYPE_CHECKING:
+    from hsmkms.hsm.report import TokenDescription
+
+__all__ = ["HostExit", "HostProcess", "HostPurpose", "HostSettings", "spawn_host"]
+
+READY_SECONDS: Final = 30.0
+"""A cold module on a slow disk, or a network HSM's login, takes seconds, not more."""
+
+
+class HostProcess:
+    """A running host and our end of its socket."""
+
+    def __init__(self, process: asyncio.subprocess.Process, connection: socket.socket, name: str) -> None:
+        """Take what `spawn_host` made."""
+        self._process = process
+        self._token: TokenDescription | None = None
+        self.socket = connection
+        self.name = name
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended, as `subprocess` says it; None while it runs."""
+        return self._process.returncode
+
+    async def ready(self, seconds: float = READY_SECONDS) -> TokenDescription:
+        """Return the token once the host has logged in; the PIN was tried once.
+
+        Raises:
+            PinRefused: the token refused the PIN.
+            TokenUnusable: the module, the token or the PIN file cannot be used, or the host does not come up.
+        """
+        if self._token is not None:
+            return self._token
+        line = await self._line(seconds)
+        if line.token is not None:
+            self._token = line.token
+            return line.token
+        await self.wait()
+        if line.pin_refused:
+            raise PinRefused
+        raise TokenUnusable(line.unusable)
+
+    async def _line(self, seconds: float) -> ReadyLine:
+        assert self._process.stdout is not None  # noqa: S101 - spawn_host asked for a pipe
+        try:
+            async with asyncio.timeout(seconds):
+                raw = await self._process.stdout.readline()
+            return msgspec.json.decode(raw, type=ReadyLine)
+        except (TimeoutError, msgspec.DecodeError) as error:
+            self.kill()
+            code = await self.wait()
+            raise TokenUnusable(
+                f"The host process '{self.name}' did not come up within {seconds:.0f} seconds or crashed (exit code "
+                f"{code}): check hsm.module and the log on standard error."
+            ) from error
+
+    async def wait(self) -> int:
+        """Return the exit code once the host has ended; negative: by that signal."""
+        return await self._process.wait()
+
+    def kill(self) -> None:
+        """End the host at once; nothing is lost by it."""
+        if self._process.returncode is None:
+            self._process.kill()
+
+
+async def spawn_host(settings: HostSettings, name: str, *, niceness: int = 0) -> HostProcess:
+    """Start a host; `ready` tells how it went.
+
+    Args:
+        settings: what the host is to be.
+        name: what its log lines call it.
+        niceness: added to ours (nice(2)): hosts that make pairs yield to those that import.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    arguments = ("--socket-fd", str(theirs.fileno()), "--parent", str(os.getpid()))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "hsmkms.hsm.host",
+            *arguments,
+            "--name",
+            name,
+            "--niceness",
+            str(niceness),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, **settings.env},
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    assert process.stdin is not None  # noqa: S101 - asked for above
+    process.stdin.write(msgspec.json.encode(settings))
+    process.stdin.close()
+    ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return HostProcess(process, ours, name)

@@ -1,0 +1,152 @@
+"""What the commands do with the token and the database: each opens what it needs, and closes it again."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hsmkms.core import records
+from hsmkms.core.errors import KeyNotFound
+from hsmkms.hsm.channel import HostChannel
+from hsmkms.hsm.client import HostPool, PoolLimits
+from hsmkms.hsm.settings import HostPurpose
+from hsmkms.hsm.spawn import spawn_host
+from hsmkms.service import deploying
+from hsmkms.service.credentials import CredentialUseCases
+from hsmkms.store.versions import upgrade
+from hsmkms.wiring.adapters import SystemClock, host_settings, opened_store, ready_deployment
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hsmkms.config import Settings
+    from hsmkms.core.credentials import Role
+    from hsmkms.core.custody import CustodyObject, Deployment
+    from hsmkms.core.ids import AccountName, KeyId
+    from hsmkms.core.keys import Key, KeyState
+    from hsmkms.core.ports import MaterialEvidence
+    from hsmkms.hsm.report import TokenReport
+    from hsmkms.hsm.spawn import HostProcess
+    from hsmkms.service.credentials import IssuedCredential
+    from hsmkms.store.database import SqlStore
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedKey:
+    """A key as the database has it, and what the token says of its material."""
+
+    key: Key
+    state: KeyState
+    evidence: MaterialEvidence | None
+    """None where the key holds no material."""
+
+    @property
+    def fingerprint_matches(self) -> bool | None:
+        """Whether the material is the one first imported or generated; None without material."""
+        if self.evidence is None or self.key.fingerprint is None:
+            return None
+        return self.key.fingerprint.matches(self.evidence.fingerprint)
+
+
+@asynccontextmanager
+async def _attached(settings: Settings, store: SqlStore) -> AsyncIterator[HostPool]:
+    """Start one host and attach it to the database's deployment for as long as the block runs.
+
+    Raises:
+        PinRefused: the token refused the PIN.
+        TokenUnusable: module, token or objects are not what the deployment needs.
+    """
+    deployment = await ready_deployment(store)
+    process = await spawn_host(host_settings(settings, HostPurpose.SERVE), "host")
+    pool = HostPool(deployment, PoolLimits(verb_timeout_seconds=settings.hsm.verb_timeout_seconds))
+    try:
+        await process.ready()
+        await pool.add(process.name, process.socket)
+        yield pool
+    finally:
+        await pool.close()
+        await _end(process)
+
+
+class _InitHost:
+    """`core.ports.Custodian` over a host that was started for `init`."""
+
+    def __init__(self, channel: HostChannel, token_serial: str) -> None:
+        self._channel = channel
+        self.token_serial = token_serial
+
+    async def make_objects(self, deployment: Deployment) -> tuple[CustodyObject, ...]:
+        return await self._channel.initialise(deployment)
+
+    async def prove_objects(self, deployment: Deployment) -> None:
+        await self._channel.attach(deployment)
+
+
+async def initialise(settings: Settings) -> bool:
+    """Make the database and the token's objects if they were never made; tell whether they were made now.
+
+    Raises:
+        OperatorFault: token or database are not what the deployment needs; nothing was made in the token.
+    """
+    process = await spawn_host(host_settings(settings, HostPurpose.INIT), "init-host")
+    try:
+        token = await process.ready()
+        channel = await HostChannel.open(process.name, process.socket)
+        try:
+            await upgrade(settings.store.url)
+            async with opened_store(settings) as store:
+                host = _InitHost(channel, token.serial)
+                return await deploying.initialise(store, host, SystemClock(), settings.edition)
+        finally:
+            await channel.close()
+    finally:
+        await _end(process)
+
+
+async def _end(process: HostProcess) -> None:
+    process.socket.close()
+    process.kill()
+    await process.wait()
+
+
+async def create_credential(settings: Settings, account: AccountName, roles: frozenset[Role]) -> IssuedCredential:
+    """Make a credential, and its account if that is new."""
+    async with opened_store(settings) as store, _attached(settings, store) as hsm:
+        return await CredentialUseCases(store, hsm, SystemClock(), settings.edition).create(account, roles)
+
+
+async def inspect_key(settings: Settings, key_id: KeyId) -> InspectedKey:
+    """Return a key of any account, and what the token says of its material.
+
+    Raises:
+        KeyNotFound: there is no such key.
+        RecordBroken: the token does not open the record that is stored for it.
+    """
+    async with opened_store(settings) as store:
+        key = await store.find_key(key_id)
+        if key is None:
+            raise KeyNotFound("There is no key of this id.")
+        state = key.state(SystemClock().now())
+        if key.material is None:
+            return InspectedKey(key, state, None)
+        owner = records.of_material(key.account, key.key_id, settings.edition, key.generation)
+        async with _attached(settings, store) as hsm:
+            return InspectedKey(key, state, await hsm.inspect_material(owner, key.material.record))
+
+
+async def examine(settings: Settings) -> TokenReport:
+    """Return what the deployment's token does."""
+    async with opened_store(settings) as store:
+        deployment = await ready_deployment(store)
+    process = await spawn_host(host_settings(settings, HostPurpose.SERVE), "host")
+    try:
+        await process.ready()
+        channel = await HostChannel.open(process.name, process.socket)
+        try:
+            await channel.attach(deployment)
+            return await channel.probe()
+        finally:
+            await channel.close()
+    finally:
+        await _end(process)

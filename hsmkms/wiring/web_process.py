@@ -1,0 +1,220 @@
+"""The web process: `python -m hsmkms.wiring.web_process`, started by the supervisor and by nobody else.
+
+Laws:
+
+- it never loads the PKCS#11 module and never sees the PIN;
+- it answers /healthz from the start, and grants nothing before a host has attached and the token has passed its probe;
+- SIGTERM: it stops accepting, finishes what is in flight, exits with 0; when the supervisor is gone, it ends at once;
+- exit code 78: the installation is wrong, and starting again would not mend it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hsmkms import config, log
+from hsmkms.core.errors import HsmkmsError, OperatorFault, TokenUnavailable, TokenUnusable
+from hsmkms.dialects.tencent.dialect import TencentDialect
+from hsmkms.hsm.client import HostPool, PoolLimits
+from hsmkms.hsm.handover import WebEnd
+from hsmkms.hsm.process import die_with
+from hsmkms.hsm.settings import Duty
+from hsmkms.service.credentials import CredentialUseCases
+from hsmkms.service.facade import Service
+from hsmkms.service.importing import ImportUseCases
+from hsmkms.service.issuing import IssuingSettings, IssuingUseCases
+from hsmkms.service.keys import KeyUseCases
+from hsmkms.service.pairs import PairPool
+from hsmkms.service.sweeping import Sweeper
+from hsmkms.web.app import Health, Limits, build_app
+from hsmkms.web.server import serve, tls_context
+from hsmkms.wiring.adapters import SystemClock, opened_store, ready_deployment
+
+if TYPE_CHECKING:
+    import ssl
+
+    from hsmkms.config import Settings
+    from hsmkms.hsm.handover import OfferedHost
+    from hsmkms.store.database import SqlStore
+
+SWEEP_SECONDS: Final = 5.0
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the web process runs: the service, and what goes on behind it."""
+
+    service: Service
+    pairs: PairPool
+    sweeper: Sweeper
+
+
+def _assemble(settings: Settings, store: SqlStore, hsm: HostPool) -> _Parts:
+    clock, edition, importing = SystemClock(), settings.edition, settings.import_
+    pairs = PairPool(
+        hsm, edition, ready_pairs=importing.ready_pairs, patience_seconds=settings.hsm.verb_timeout_seconds
+    )
+    issuing = IssuingUseCases(
+        store,
+        hsm,
+        clock,
+        pool=pairs,
+        settings=IssuingSettings(
+            algorithms=importing.wrapping_algorithms,
+            parameters_valid_seconds=importing.parameters_valid_seconds,
+            tickets_per_pair=importing.tickets_per_pair,
+            max_attempts=importing.max_attempts,
+        ),
+    )
+    credentials = CredentialUseCases(store, hsm, clock, edition)
+    service = Service(
+        edition,
+        KeyUseCases(store, hsm, clock, edition),
+        issuing,
+        ImportUseCases(store, hsm, clock, edition),
+        credentials,
+    )
+    sweeper = Sweeper(store, clock, credentials, parameters_valid_seconds=importing.parameters_valid_seconds)
+    return _Parts(service, pairs, sweeper)
+
+
+class _Arrivals:
+    """Takes the hosts that the supervisor offers; the first one probes the token."""
+
+    def __init__(self, end: WebEnd, pool: HostPool) -> None:
+        self._end = end
+        self._pool = pool
+        self._probing = asyncio.Lock()
+        self._probed = False
+
+    async def run(self) -> None:
+        """Attach every host that is offered, until the supervisor is gone.
+
+        Raises:
+            TokenUnusable: the token must not be served with, as found before it was ever served with.
+        """
+        async with asyncio.TaskGroup() as attaching:
+            while (offer := await self._end.offered()) is not None:
+                attaching.create_task(self._attach(offer))
+            os._exit(0)  # nobody is left who could stop us, or replace a host
+
+    async def _attach(self, offer: OfferedHost) -> None:
+        try:
+            await self._pool.add(offer.host, offer.socket, sessions=offer.sessions, duties=[offer.duty])
+            if offer.duty is Duty.OPERATIONS:
+                await self._probe_once()
+        except TokenUnavailable:
+            self._end.give_up(offer.host)
+        except TokenUnusable as fault:
+            if not self._probed:
+                raise
+            _LOG.error("a host cannot be used and is replaced", extra={"host": offer.host, "reason": fault.message})
+            self._end.give_up(offer.host)
+
+    async def _probe_once(self) -> None:
+        async with self._probing:
+            if self._probed:
+                return
+            report = await self._pool.probe()
+            for exception in report.exceptions:
+                _LOG.warning("the token falls short", extra={"exception": exception})
+            _LOG.info("serving", extra={"token": report.token.label, "algorithms": sorted(report.working)})
+            self._probed = True
+
+
+async def serve_web(settings: Settings, listening: socket.socket, control: socket.socket) -> None:
+    """Serve until SIGTERM.
+
+    Raises:
+        OperatorFault: the installation is wrong.
+    """
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    tls = _tls(settings)
+    async with opened_store(settings) as store:
+        end = WebEnd(control)
+        deployment = await ready_deployment(store)
+        limits = PoolLimits(verb_timeout_seconds=settings.hsm.verb_timeout_seconds)
+        pool = HostPool(deployment, limits, end.give_up, probe_first=True)
+        parts = _assemble(settings, store, pool)
+        app = build_app(
+            [TencentDialect(parts.service, SystemClock(), settings.edition)], Limits(), _health(store, pool)
+        )
+        serving = asyncio.create_task(serve(app, listening, tls, settings.listen.shutdown_seconds, stop))
+        behind = [
+            asyncio.create_task(_Arrivals(end, pool).run()),
+            asyncio.create_task(parts.pairs.keep_filled()),
+            asyncio.create_task(parts.sweeper.keep_sweeping(SWEEP_SECONDS)),
+        ]
+        try:
+            await _until_one_ends(serving, behind)
+        finally:
+            for task in (serving, *behind):
+                task.cancel()
+            await asyncio.gather(serving, *behind, return_exceptions=True)
+            await pool.close()
+
+
+async def _until_one_ends(serving: asyncio.Task[None], behind: list[asyncio.Task[None]]) -> None:
+    """Return when serving has ended; raise what ended anything else, which never ends by itself."""
+    done, _ = await asyncio.wait((serving, *behind), return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        error = task.exception()
+        if isinstance(error, BaseExceptionGroup):
+            raise error.exceptions[0]
+        if error is not None:
+            raise error
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    certificate, key = settings.listen.tls_cert, settings.listen.tls_key
+    return None if certificate is None or key is None else tls_context(certificate, key)
+
+
+def _health(store: SqlStore, pool: HostPool) -> Health:
+    async def obstacle() -> str | None:
+        if not pool.usable:
+            return "no host has attached to the token"
+        try:
+            await store.deployment()
+        except HsmkmsError:
+            return "the database does not answer"
+        return None
+
+    return Health(obstacle)
+
+
+def main() -> None:
+    """Run the web process on the descriptors that the supervisor passed."""
+    parser = argparse.ArgumentParser(prog="python -m hsmkms.wiring.web_process")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--listen-fd", type=int, required=True)
+    parser.add_argument("--control-fd", type=int, required=True)
+    arguments = parser.parse_args()
+    die_with(arguments.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the supervisor
+    try:
+        settings = config.load(arguments.config)
+        log.configure(settings.log.level, "web")
+        listening = socket.socket(fileno=arguments.listen_fd)
+        control = socket.socket(fileno=arguments.control_fd)
+        asyncio.run(serve_web(settings, listening, control))
+    except OperatorFault as fault:
+        sys.stderr.write(f"hsmkms: {fault.message}\n")
+        sys.exit(os.EX_CONFIG)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,721 @@
+"""What every implementation of `core.ports.Store`, `DeploymentStore` and `Inspection` must do.
+
+A room that has one runs the suite by subclassing `StoreContract` and giving it the fixtures `store` and `other`: two
+handles on one empty database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from hsmkms.audit.chain import link
+from hsmkms.core.credentials import Credential, Role
+from hsmkms.core.custody import CustodyObject, CustodyRole, Deployment
+from hsmkms.core.errors import AliasTaken, ChangedMeanwhile, ImportTokenOver, StoreUnusable, TicketEnd
+from hsmkms.core.events import Event, EventTag
+from hsmkms.core.ids import AccessId, AccountName, Instant, KeyId, PairId, RequestId, TicketId
+from hsmkms.core.keys import Key, KeyState, KeyUsage, Material, Origin
+from hsmkms.core.material import Edition, Fingerprint
+from hsmkms.core.ports import DeploymentStore, Inspection, KeyFilter, Store
+from hsmkms.core.tickets import Pair, Spending, Ticket, TicketState
+from hsmkms.core.wrapping import WrappingAlgorithm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ALICE = AccountName("alice")
+BOB = AccountName("bob")
+NOW = Instant(1_800_000_000_000)
+BEFORE, AFTER = Instant(NOW - 1), Instant(NOW + 1)
+OAEP = WrappingAlgorithm.RSAES_OAEP_SHA_256
+PAIR_ID = PairId("pair-1")
+RECORD = b"a record of \x00 bytes \xff"
+
+
+class WholeStore(Store, DeploymentStore, Inspection, Protocol):
+    """All that the suite asks for."""
+
+
+def key(alias: str = "first", *, account: AccountName = ALICE, created_at: int = NOW) -> Key:
+    return Key(
+        key_id=KeyId(str(uuid.uuid4())),
+        account=account,
+        alias=alias,
+        description="for the test",
+        usage=KeyUsage.ENCRYPT_DECRYPT,
+        origin=Origin.EXTERNAL,
+        created_at=Instant(created_at),
+    )
+
+
+def material(record: bytes = RECORD, valid_to: int | None = None) -> Material:
+    return Material(record, NOW, None if valid_to is None else Instant(valid_to), TicketId("ticket-1"))
+
+
+def pair(pair_id: str = PAIR_ID, *, account: AccountName = ALICE, opened_at: int = NOW) -> Pair:
+    return Pair(PairId(pair_id), account, OAEP, b"public", Instant(opened_at), b"private half")
+
+
+def ticket(key_id: KeyId, *, pair_id: PairId = PAIR_ID, issued_at: int = NOW, deadline: int = AFTER) -> Ticket:
+    number = uuid.uuid4()
+    return Ticket(
+        ticket_id=TicketId(str(number)),
+        token_digest=number.bytes * 2,
+        account=ALICE,
+        key_id=key_id,
+        pair_id=pair_id,
+        algorithm=OAEP,
+        issued_at=Instant(issued_at),
+        deadline=Instant(deadline),
+        most_attempts=10,
+    )
+
+
+def event(request: str = "r-1", **detail: str | int | bool | None) -> Event:
+    return Event(EventTag.KEY_CREATED, NOW, ALICE, "ak-1", KeyId("k-1"), RequestId(request), detail)
+
+
+def plan() -> Deployment:
+    objects = tuple(CustodyObject(role, role.value.encode()) for role in sorted(CustodyRole))
+    return Deployment(str(uuid.uuid4()), Edition.FIPS, ready=False, created_at=NOW, token_serial="s-1", objects=objects)
+
+
+def proved(deployment: Deployment) -> Deployment:
+    objects = tuple(replace(each, challenge=b"question", answer=b"answer") for each in deployment.objects)
+    return replace(deployment, ready=True, objects=objects)
+
+
+class Halt(Exception):
+    """Any reason to leave a block."""
+
+
+async def put(store: Store, *things: Key | Ticket | Pair) -> None:
+    async with store.writing() as writing:
+        for name in (ALICE, BOB):
+            await writing.ensure_account(name)
+        for thing in things:
+            match thing:
+                case Key():
+                    await writing.add_key(thing)
+                case Pair():
+                    await writing.add_pair(thing)
+                case Ticket():
+                    await writing.add_ticket(thing)
+
+
+async def stored(store: Store, old: Key) -> Key:
+    async with store.reading() as reading:
+        found = await reading.key(old.account, old.key_id)
+    assert found is not None
+    return found
+
+
+class KeyContract:
+    async def test_a_key_comes_back_as_it_was_written(self, store: WholeStore) -> None:
+        plain = key("plain")
+        full = replace(
+            key("full"),
+            switched_on=False,
+            archived=True,
+            deletion_due=AFTER,
+            generation=3,
+            origin=Origin.GENERATED,
+            description="世界 \U0001f511 ' \" %",
+            fingerprint=Fingerprint("cmac", b"\x00print"),
+            material=material(valid_to=AFTER),
+        )
+        await put(store, plain, full)
+        assert await stored(store, plain) == plain
+        assert await stored(store, full) == full
+
+    async def test_another_accounts_key_does_not_exist(self, store: WholeStore) -> None:
+        mine = key()
+        await put(store, mine)
+        async with store.reading() as reading:
+            assert await reading.key(BOB, mine.key_id) is None
+            assert await reading.keys(BOB, [mine.key_id]) == []
+            assert await reading.count_keys(BOB) == 0
+            assert await reading.count_keys(ALICE) == 1
+        assert await store.find_key(mine.key_id) == mine
+        assert await store.find_key(key().key_id) is None
+
+    async def test_keys_come_in_the_order_asked_for(self, store: WholeStore) -> None:
+        first, second, third = key("1"), key("2"), key("3", account=BOB)
+        await put(store, first, second, third)
+        async with store.reading() as reading:
+            asked = [second.key_id, third.key_id, KeyId("absent"), first.key_id]
+            assert await reading.keys(ALICE, asked) == [second, first]
+            assert await reading.keys(ALICE, []) == []
+
+    async def test_an_alias_is_taken_once_per_account(self, store: WholeStore) -> None:
+        first, second = key("same"), key("free")
+        await put(store, first, second, key("same", account=BOB))
+        async with store.writing() as writing:
+            with pytest.raises(AliasTaken):
+                await writing.add_key(key("same"))
+            with pytest.raises(AliasTaken):
+                await writing.replace_key(second, replace(second, alias="same"))
+            await writing.add_key(key("after the refusal"))
+        async with store.reading() as reading:
+            assert await reading.count_keys(ALICE) == 3
+
+    async def test_a_key_is_replaced_only_as_it_was_seen(self, store: WholeStore) -> None:
+        seen = key()
+        await put(store, seen)
+        async with store.writing() as writing:
+            written = await writing.replace_key(seen, seen.switched(on=False))
+        assert written == replace(seen, switched_on=False, revision=seen.revision + 1)
+        assert await stored(store, seen) == written
+        with pytest.raises(ChangedMeanwhile):
+            async with store.writing() as writing:
+                await writing.replace_key(seen, replace(seen, description="late"))
+        assert await stored(store, seen) == written
+
+    async def test_a_late_replacement_leaves_the_material_alone(self, store: WholeStore) -> None:
+        seen = replace(key(), material=material(b"present"))
+        await put(store, seen)
+        async with store.writing() as writing:
+            written = await writing.replace_key(seen, seen.switched(on=False))
+            for late in (seen.without_material(), replace(seen, material=material(b"late"))):
+                with pytest.raises(ChangedMeanwhile):
+                    await writing.replace_key(seen, late)
+        assert await stored(store, seen) == written
+
+    @pytest.mark.parametrize("before", [None, material(), material(b"other", AFTER)])
+    @pytest.mark.parametrize("after", [None, material(), material(b"other", AFTER), material(RECORD, AFTER)])
+    async def test_material_follows_its_key(
+        self, store: WholeStore, before: Material | None, after: Material | None
+    ) -> None:
+        old = replace(key(), material=before)
+        await put(store, old)
+        async with store.writing() as writing:
+            written = await writing.replace_key(old, replace(old, material=after))
+        assert written.material == after
+        assert await stored(store, old) == written
+
+
+class ListContract:
+    async def test_every_filter_of_states_agrees_with_the_core(self, store: WholeStore) -> None:
+        keys = [
+            replace(
+                key(f"key-{number}", created_at=NOW + number),
+                switched_on=switched_on,
+                archived=archived,
+                deletion_due=deletion_due,
+                material=held,
+            )
+            for number, (switched_on, archived, deletion_due, held) in enumerate(
+                itertools.product(
+                    (True, False),
+                    (True, False),
+                    (None, BEFORE, AFTER),
+                    (None, material(), material(valid_to=AFTER), material(valid_to=NOW), material(valid_to=BEFORE)),
+                )
+            )
+        ]
+        await put(store, *keys)
+        assert {each.state(NOW) for each in keys} == set(KeyState)
+        for size in range(len(KeyState) + 1):
+            for states in itertools.combinations(KeyState, size):
+                expected = [each for each in reversed(keys) if each.state(NOW) in states]
+                await self._expect(store, KeyFilter(ALICE, states=frozenset(states)), expected)
+
+    async def test_origin_usage_and_account_narrow_the_list(self, store: WholeStore) -> None:
+        external, generated = key("external"), replace(key("generated"), origin=Origin.GENERATED)
+        foreign = key("foreign", account=BOB)
+        await put(store, external, generated, foreign)
+        await self._expect(store, KeyFilter(ALICE, origin=Origin.EXTERNAL), [external])
+        await self._expect(store, KeyFilter(ALICE, origin=Origin.GENERATED), [generated])
+        await self._expect(store, KeyFilter(BOB), [foreign])
+        await self._expect(store, KeyFilter(BOB, usage=KeyUsage.ENCRYPT_DECRYPT), [foreign])
+
+    @pytest.mark.parametrize(
+        ("search", "found"),
+        [
+            ("Prod", ["Prod-db"]),
+            ("prod", ["prod_db"]),
+            ("_", ["prod_db"]),
+            ("%", []),
+            ("-db", ["Prod-db"]),
+            ("", ["prod_db", "Prod-db", "ärger"]),
+            ("är", ["ärger"]),
+            ("ÄR", []),
+            ("prod_dbx", []),
+            ("*", []),
+            ("'", []),
+            ("\ud800", []),
+        ],
+    )
+    async def test_search_is_a_literal_part_of_the_alias(
+        self, store: WholeStore, search: str, found: list[str]
+    ) -> None:
+        keys = [key(alias, created_at=NOW + at) for at, alias in enumerate(("ärger", "Prod-db", "prod_db"))]
+        await put(store, *keys)
+        expected = [each for each in reversed(keys) if each.alias in found]
+        await self._expect(store, KeyFilter(ALICE, search=search), expected)
+
+    async def test_search_finds_a_part_of_the_key_id(self, store: WholeStore) -> None:
+        one, other = key("one"), key("other")
+        await put(store, one, other)
+        await self._expect(store, KeyFilter(ALICE, search=one.key_id[4:30]), [one])
+        await self._expect(store, KeyFilter(ALICE, search=one.key_id[4:30].upper()), [])
+
+    async def test_pages_cut_one_order(self, store: WholeStore) -> None:
+        keys = [key(f"key-{number}", created_at=NOW + number // 2) for number in range(7)]
+        await put(store, *keys)
+        oldest_first = sorted(keys, key=lambda each: (each.created_at, each.key_id))
+        for newest_first in (True, False):
+            expected = oldest_first[::-1] if newest_first else oldest_first
+            for offset, limit in itertools.product(range(9), range(9)):
+                async with store.reading() as reading:
+                    wanted = KeyFilter(ALICE, newest_first=newest_first)
+                    page = await reading.list_keys(wanted, NOW, offset=offset, limit=limit)
+                assert page.total == 7
+                assert list(page.keys) == expected[offset : offset + limit]
+
+    @staticmethod
+    async def _expect(store: WholeStore, wanted: KeyFilter, expected: Sequence[Key]) -> None:
+        async with store.reading() as reading:
+            page = await reading.list_keys(wanted, NOW, offset=0, limit=100)
+            cut = await reading.list_keys(wanted, NOW, offset=0, limit=1)
+        assert [each.key_id for each in page.keys] == [each.key_id for each in expected]
+        assert list(page.keys) == sorted(expected, key=lambda each: (each.created_at, each.key_id), reverse=True)
+        assert page.total == cut.total == len(expected)
+
+
+class TicketContract:
+    async def test_a_ticket_comes_back_as_it_was_written(self, store: WholeStore) -> None:
+        owner = key()
+        fresh, used = ticket(owner.key_id), ticket(owner.key_id)
+        forever = replace(ticket(owner.key_id), state=TicketState.SPENT, spending=Spending(b"\x00digest", None))
+        used = replace(
+            used, attempts=4, given_back=2, state=TicketState.SPENT, spending=Spending(b"digest", AFTER), revision=9
+        )
+        await put(store, owner, pair(), fresh, used, forever)
+        async with store.reading() as reading:
+            for each in (fresh, used, forever):
+                assert await reading.ticket(each.token_digest) == each
+            assert await reading.ticket(b"unknown") is None
+
+    async def test_a_ticket_is_replaced_only_as_it_was_seen(self, store: WholeStore) -> None:
+        owner = key()
+        seen = ticket(owner.key_id)
+        await put(store, owner, pair(), seen)
+        async with store.writing() as writing:
+            written = await writing.replace_ticket(seen, seen.attempted(NOW))
+            assert written == replace(seen, attempts=1, revision=1)
+            with pytest.raises(ChangedMeanwhile):
+                await writing.replace_ticket(seen, seen.attempted(NOW))
+        async with store.writing() as writing:
+            spent = await writing.replace_ticket(written, written.spent(Spending(b"digest", AFTER)))
+        async with store.reading() as reading:
+            assert await reading.ticket(seen.token_digest) == spent
+
+    async def test_live_tickets_come_oldest_first(self, store: WholeStore) -> None:
+        owner, other = key("owner"), key("other")
+        late, early = ticket(owner.key_id, issued_at=NOW), ticket(owner.key_id, issued_at=BEFORE)
+        over = [replace(ticket(owner.key_id), state=each) for each in TicketState if each is not TicketState.ISSUED]
+        await put(store, owner, other, pair(), late, early, ticket(other.key_id), *over)
+        async with store.reading() as reading:
+            assert await reading.live_tickets(owner.key_id) == [early, late]
+
+    async def test_overdue_is_what_the_core_calls_over(self, store: WholeStore) -> None:
+        owner = key()
+        tickets = [
+            replace(ticket(owner.key_id, deadline=deadline), attempts=attempts, state=state, given_back=number % 3)
+            for number, (deadline, attempts, state) in enumerate(
+                itertools.product((BEFORE, NOW, AFTER), (0, 9, 10, 11), TicketState)
+            )
+        ]
+        await put(store, owner, pair(), *tickets)
+        expected = {each.ticket_id for each in tickets if each.settled(NOW) != each}
+        found = await store.overdue_tickets(NOW, 1000)
+        assert {each.ticket_id for each in found} == expected
+        assert all(each.end(NOW) in {TicketEnd.EXPIRED, TicketEnd.EXHAUSTED} for each in found)
+        assert len(await store.overdue_tickets(NOW, 2)) == 2
+
+    async def test_parallel_attempts_are_all_counted(self, store: WholeStore) -> None:
+        owner = key()
+        issued = replace(ticket(owner.key_id), most_attempts=1000)
+        await put(store, owner, pair(), issued)
+
+        async def attempt() -> int:
+            for tries in itertools.count():
+                async with store.reading() as reading:
+                    seen = await reading.ticket(issued.token_digest)
+                assert seen is not None
+                try:
+                    async with store.writing() as writing:
+                        await writing.replace_ticket(seen, seen.attempted(NOW))
+                except ChangedMeanwhile:
+                    continue
+                return tries
+            raise AssertionError
+
+        conflicts = sum(await asyncio.gather(*(attempt() for _ in range(64))))
+        async with store.reading() as reading:
+            counted = await reading.ticket(issued.token_digest)
+        assert counted == replace(issued, attempts=64, revision=64)
+        assert conflicts > 0  # or nothing was raced here
+
+    async def test_no_more_attempts_than_allowed_win_a_race(self, store: WholeStore) -> None:
+        owner = key()
+        issued = ticket(owner.key_id)
+        await put(store, owner, pair(), issued)
+
+        async def attempt() -> bool:
+            try:
+                async with store.writing() as writing:
+                    seen = await writing.ticket(issued.token_digest)
+                    assert seen is not None
+                    await writing.replace_ticket(seen, seen.attempted(NOW))
+            except ImportTokenOver:
+                return False
+            return True
+
+        assert sum(await asyncio.gather(*(attempt() for _ in range(32)))) == issued.most_attempts
+
+
+class PairContract:
+    async def test_a_pair_comes_back_as_it_was_written(self, store: WholeStore) -> None:
+        fresh = pair("fresh")
+        used = replace(pair("used"), tickets=3, live=2, failures=7, closed=True, record=None, revision=4)
+        await put(store, fresh, used)
+        async with store.reading() as reading:
+            assert await reading.pair(fresh.pair_id) == fresh
+            assert await reading.pair(used.pair_id) == used
+            assert await reading.pair(PairId("absent")) is None
+
+    async def test_a_pair_is_replaced_only_as_it_was_seen(self, store: WholeStore) -> None:
+        seen = pair()
+        await put(store, seen)
+        async with store.writing() as writing:
+            written = await writing.replace_pair(seen, seen.taken(most_tickets=2).attempted())
+            assert written == replace(seen, tickets=1, live=1, failures=1, revision=1)
+            with pytest.raises(ChangedMeanwhile):
+                await writing.replace_pair(seen, seen.shut())
+        async with store.writing() as writing:
+            ended = await writing.replace_pair(written, written.shut().left())
+        assert ended.record is None
+        async with store.reading() as reading:
+            assert await reading.pair(seen.pair_id) == ended
+
+    async def test_an_open_pair_is_found_by_account_algorithm_and_age(self, store: WholeStore) -> None:
+        pairs = (
+            pair("old", opened_at=BEFORE),
+            pair("at the limit", opened_at=NOW),
+            replace(pair("closed", opened_at=AFTER), closed=True),
+            pair("foreign", account=BOB, opened_at=AFTER),
+            replace(pair("other", opened_at=AFTER), algorithm=WrappingAlgorithm.RSAES_OAEP_SHA_1),
+            pair("young", opened_at=AFTER + 1),
+            pair("right", opened_at=AFTER),
+        )
+        await put(store, *pairs)
+        async with store.reading() as reading:
+            assert await reading.open_pair(ALICE, OAEP, NOW) == pairs[-1]
+            assert await reading.open_pair(BOB, WrappingAlgorithm.RSAES_OAEP_SHA_1, NOW) is None
+
+    async def test_idle_pairs_have_a_private_half_to_lose_and_no_live_ticket(self, store: WholeStore) -> None:
+        owner = key()
+        pairs: list[Pair] = []
+        tickets: list[Ticket] = []
+        idle = set()
+        for closed, opened_at, record, states in itertools.product(
+            (True, False),
+            (BEFORE, NOW),
+            (b"private", None),
+            ((), (TicketState.ISSUED,), (TicketState.SPENT,), (TicketState.LAPSED, TicketState.ISSUED)),
+        ):
+            each = replace(
+                pair(f"p{len(pairs)}", opened_at=opened_at),
+                closed=closed,
+                record=record,
+                tickets=len(states),
+                live=states.count(TicketState.ISSUED),
+            )
+            pairs.append(each)
+            tickets += [replace(ticket(owner.key_id, pair_id=each.pair_id), state=state) for state in states]
+            if record and (closed or opened_at < NOW) and TicketState.ISSUED not in states:
+                idle.add(each.pair_id)
+        await put(store, owner, *pairs, *tickets)
+        found = await store.idle_pairs(NOW, 1000)
+        assert {each.pair_id for each in found} == idle
+        assert all(each in pairs for each in found)
+        assert len(await store.idle_pairs(NOW, 2)) == 2
+
+
+class AccountContract:
+    async def test_an_account_is_made_once(self, store: WholeStore) -> None:
+        async with store.writing() as writing:
+            alice = await writing.ensure_account(ALICE)
+            bob = await writing.ensure_account(BOB)
+            assert await writing.ensure_account(ALICE) == alice
+        assert alice.number != bob.number
+        assert (alice.name, bob.name) == (ALICE, BOB)
+        async with store.reading() as reading:
+            assert await reading.account(ALICE) == alice
+            assert await reading.account(AccountName("nobody")) is None
+
+    async def test_a_credential_comes_back_as_it_was_written(self, store: WholeStore) -> None:
+        async with store.writing() as writing:
+            alice = await writing.ensure_account(ALICE)
+            full = Credential(AccessId("ak-1"), alice, frozenset(Role), RECORD, NOW)
+            bare = Credential(AccessId("ak-2"), alice, frozenset(), b"other", NOW, switched_on=False)
+            await writing.add_credential(full)
+            await writing.add_credential(bare)
+        async with store.reading() as reading:
+            assert await reading.credential(full.access_id) == full
+            assert await reading.credential(bare.access_id) == bare
+            assert await reading.credential(AccessId("ak-3")) is None
+
+    async def test_expired_keys_are_those_whose_material_the_core_calls_unusable(self, store: WholeStore) -> None:
+        keys = [
+            replace(key(f"key-{number}", account=account), material=held)
+            for number, (account, held) in enumerate(
+                itertools.product(
+                    (ALICE, BOB),
+                    (None, material(), material(valid_to=BEFORE), material(valid_to=NOW), material(valid_to=AFTER)),
+                )
+            )
+        ]
+        await put(store, *keys)
+        expected = [each for each in keys if each.material is not None and not each.material.usable(NOW)]
+        found = await store.expired_keys(NOW, 1000)
+        assert len(expected) == len(found) == 4
+        assert all(each in expected for each in found)
+        assert len(await store.expired_keys(NOW, 1)) == 1
+
+
+class EventContract:
+    async def test_events_come_back_chained_in_their_order(self, store: WholeStore) -> None:
+        events = [
+            event("r-1", text="x", number=7, yes=True, nothing=None),
+            replace(event("r-2"), account=None, key_id=None, request_id=None),
+            event("r-3", surrogate="\ud800", zero=0, no=False),
+        ]
+        async with store.writing() as writing:
+            await writing.append(events[0])
+            await writing.append(events[1])
+        async with store.writing() as writing:
+            await writing.append(events[2])
+        trail = await store.events(0, 100)
+        assert [each.event for each in trail] == events
+        assert [type(value) for value in trail[0].event.detail.values()] != [int] * 4
+        digest = b""
+        for each in trail:
+            digest = link(digest, each.event)
+            assert each.digest == digest
+        assert await store.events(trail[0].sequence, 1) == [trail[1]]
+        assert await store.events(trail[-1].sequence, 100) == []
+
+    async def test_an_event_that_was_rolled_back_leaves_the_chain_whole(self, store: WholeStore) -> None:
+        async with store.writing() as writing:
+            await writing.append(event("kept"))
+        with pytest.raises(Halt):  # noqa: PT012 - what is tested is leaving the inner block
+            async with store.writing() as writing:
+                await writing.append(event("lost"))
+                raise Halt
+        async with store.writing() as writing:
+            await writing.append(event("next"))
+        first, second = await store.events(0, 100)
+        assert second.event.request_id == "next"
+        assert second.digest == link(first.digest, second.event)
+
+
+class TransactionContract:
+    async def test_an_exception_undoes_everything(self, store: WholeStore) -> None:
+        old = replace(key(), material=material())
+        await put(store, old)
+        with pytest.raises(Halt):  # noqa: PT012 - what is tested is leaving the inner block
+            async with store.writing() as writing:
+                await writing.replace_key(old, old.without_material())
+                await writing.add_key(key("never"))
+                await writing.append(event())
+                raise Halt
+        assert await stored(store, old) == old
+        async with store.reading() as reading:
+            assert await reading.count_keys(ALICE) == 1
+        assert await store.events(0, 10) == []
+
+    async def test_a_view_does_not_change_while_it_is_open(self, store: WholeStore) -> None:
+        await put(store, key("first"))
+        async with store.reading() as reading:
+            assert await reading.count_keys(ALICE) == 1
+            await put(store, key("second"))
+            assert await reading.count_keys(ALICE) == 1
+        async with store.reading() as reading:
+            assert await reading.count_keys(ALICE) == 2
+
+    async def test_what_is_not_committed_is_not_seen_but_by_its_writer(self, store: WholeStore) -> None:
+        await put(store)
+        async with store.writing() as writing:
+            await writing.add_key(key())
+            assert await writing.count_keys(ALICE) == 1
+            async with store.reading() as reading:
+                assert await reading.count_keys(ALICE) == 0
+
+    async def test_the_other_handle_sees_what_was_committed(self, store: WholeStore, other: WholeStore) -> None:
+        mine = key()
+        await put(store, mine)
+        assert await stored(other, mine) == mine
+        async with other.writing() as writing:
+            await writing.replace_key(mine, mine.switched(on=False))
+        assert not (await stored(store, mine)).switched_on
+
+    async def test_a_cancelled_transaction_happens_not_at_all(self, store: WholeStore) -> None:
+        await put(store)
+        inside = asyncio.Event()
+
+        async def write() -> None:
+            async with store.writing() as writing:
+                await writing.add_key(key("cancelled"))
+                inside.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(write())
+        await inside.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await put(store, key("next"))
+        async with store.reading() as reading:
+            assert await reading.count_keys(ALICE) == 1
+
+    async def test_cancelled_at_any_moment_a_transaction_is_whole_or_nothing(self, store: WholeStore) -> None:
+        await put(store)
+        outcomes = set()
+        for steps in itertools.count():
+            alias = f"key-{steps}"
+
+            async def write(alias: str = alias) -> None:
+                async with store.writing() as writing:
+                    await writing.add_key(key(alias))
+                    await writing.append(event(alias))
+
+            task = asyncio.create_task(write())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+                if task.done():
+                    break
+            unhurt = task.done()
+            task.cancel()
+            await asyncio.wait((task,))
+            async with store.reading() as reading:
+                page = await reading.list_keys(KeyFilter(ALICE, search=alias), NOW, offset=0, limit=1000)
+            committed = alias in {each.alias for each in page.keys}
+            assert committed == (alias in {each.event.request_id for each in await store.events(0, 10_000)})
+            outcomes.add((unhurt, committed))
+            if unhurt:
+                break
+        assert {(False, False), (True, True)} <= outcomes
+
+    async def test_a_cancelled_reader_leaves_the_store_usable(self, store: WholeStore) -> None:
+        mine = key()
+        await put(store, mine)
+        for steps in range(40):
+            task = asyncio.create_task(stored(store, mine))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait((task,))
+        assert await stored(store, mine) == mine
+
+    async def test_erasing_may_be_repeated(self, store: WholeStore) -> None:
+        old = replace(key(), material=material())
+        await put(store, old)
+        async with store.writing() as writing:
+            await writing.replace_key(old, old.without_material())
+        await store.erase_deleted()
+        await store.erase_deleted()
+        assert (await stored(store, old)).material is None
+
+
+class DeploymentContract:
+    async def test_a_fresh_database_has_no_deployment(self, store: WholeStore) -> None:
+        assert await store.deployment() is None
+
+    async def test_the_plan_survives_an_initialisation_that_failed(self, store: WholeStore) -> None:
+        planned = plan()
+        with pytest.raises(Halt):  # noqa: PT012 - what is tested is leaving the inner block
+            async with store.initialising(planned) as initialising:
+                assert initialising.deployment == planned
+                await initialising.mark_ready(proved(planned), event())
+                raise Halt
+        assert await store.deployment() == planned
+        assert await store.events(0, 10) == []
+
+    async def test_leaving_without_a_mark_changes_nothing(self, store: WholeStore) -> None:
+        planned = plan()
+        async with store.initialising(planned):
+            pass
+        assert await store.deployment() == planned
+
+    async def test_a_plan_is_never_ready_nor_proved(self, store: WholeStore) -> None:
+        planned = plan()
+        async with store.initialising(proved(planned)):
+            pass
+        assert await store.deployment() == planned
+
+    async def test_marked_ready_it_stays_so_and_a_second_plan_is_ignored(
+        self, store: WholeStore, other: WholeStore
+    ) -> None:
+        planned = plan()
+        async with store.initialising(planned) as initialising:
+            await initialising.mark_ready(proved(planned), event())
+            assert initialising.deployment == proved(planned)
+        assert await store.deployment() == proved(planned)
+        async with other.initialising(plan()) as initialising:
+            assert initialising.deployment == proved(planned)
+        assert [each.event for each in await store.events(0, 10)] == [event()]
+
+    async def test_other_objects_than_planned_are_refused(self, store: WholeStore) -> None:
+        planned = plan()
+        wrong = replace(planned.objects[0], object_id=b"another object")
+        others = (
+            replace(planned, deployment_id=str(uuid.uuid4())),
+            replace(planned, objects=planned.objects[1:]),
+            replace(planned, objects=(wrong, *planned.objects[1:])),
+            replace(planned, objects=(*planned.objects[1:], planned.objects[1])),
+        )
+        for each in others:
+            with pytest.raises(StoreUnusable):
+                async with store.initialising(planned) as initialising:
+                    await initialising.mark_ready(proved(each), event())
+        assert await store.deployment() == planned
+
+    async def test_of_two_at_once_the_second_finds_what_the_first_left(
+        self, store: WholeStore, other: WholeStore
+    ) -> None:
+        made = []
+
+        async def initialise(each: WholeStore) -> Deployment:
+            async with each.initialising(plan()) as initialising:
+                if not initialising.deployment.ready:
+                    made.append(each)
+                    await asyncio.sleep(0)
+                    await initialising.mark_ready(proved(initialising.deployment), event())
+                return initialising.deployment
+
+        first, second = await asyncio.gather(initialise(store), initialise(other))
+        assert first == second
+        assert first.ready
+        assert len(made) == 1
+
+
+class StoreContract(
+    KeyContract,
+    ListContract,
+    TicketContract,
+    PairContract,
+    AccountContract,
+    EventContract,
+    TransactionContract,
+    DeploymentContract,
+):
+    """The whole suite."""

@@ -1,0 +1,207 @@
+"""The service on the real store, a stopped clock and a software token, with the steps that its tests take."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from hsmkms.core.credentials import Caller, Role
+from hsmkms.core.ids import AccessId, AccountName, Instant, KeyId, RequestId
+from hsmkms.core.keys import Origin
+from hsmkms.core.material import Edition
+from hsmkms.core.wrapping import WrappingAlgorithm
+from hsmkms.service.commands import (
+    CreateKey,
+    DeleteMaterial,
+    DescribeKey,
+    GetImportParameters,
+    ImportMaterial,
+    ImportParameters,
+    KeyShown,
+    SwitchKey,
+)
+from hsmkms.service.credentials import CredentialUseCases
+from hsmkms.service.facade import Service
+from hsmkms.service.importing import ImportUseCases
+from hsmkms.service.issuing import IssuingSettings, IssuingUseCases
+from hsmkms.service.keys import KeyUseCases
+from hsmkms.service.pairs import PairPool
+from hsmkms.service.sweeping import Sweeper
+from tests.fakes.clock import StoppedClock
+from tests.service.software_hsm import SoftwareHsm, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hsmkms.core.events import Event, EventTag
+    from hsmkms.core.keys import Key, KeyState
+    from hsmkms.core.ports import Store, Writing
+    from hsmkms.core.tickets import Pair, Ticket
+    from hsmkms.store import SqlStore
+
+OAEP: Final = WrappingAlgorithm.RSAES_OAEP_SHA_256
+DAY: Final = 86_400
+MATERIAL: Final = bytes(range(32))
+OTHER_MATERIAL: Final = bytes(range(1, 33))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a test may choose of a deployment."""
+
+    tickets_per_pair: int = 1
+    max_attempts: int = 10
+    algorithms: tuple[WrappingAlgorithm, ...] = tuple(WrappingAlgorithm)
+    ready_pairs: int = 0
+    patience_seconds: float = 10.0
+
+
+class House:
+    """One deployment."""
+
+    def __init__(self, store: SqlStore, settings: Settings) -> None:
+        edition = Edition.FIPS
+        self.clock = StoppedClock()
+        self.hsm = SoftwareHsm(edition)
+        self.sql = store
+        self.store = BreakableStore(store)
+        self.settings = settings
+        self.pool = PairPool(
+            self.hsm, edition, ready_pairs=settings.ready_pairs, patience_seconds=settings.patience_seconds
+        )
+        self.credentials = CredentialUseCases(self.store, self.hsm, self.clock, edition)
+        issuing = IssuingSettings(settings.algorithms, DAY, settings.tickets_per_pair, settings.max_attempts)
+        self.service = Service(
+            edition,
+            KeyUseCases(self.store, self.hsm, self.clock, edition),
+            IssuingUseCases(self.store, self.hsm, self.clock, pool=self.pool, settings=issuing),
+            ImportUseCases(self.store, self.hsm, self.clock, edition),
+            self.credentials,
+        )
+        self.sweeper = Sweeper(self.store, self.clock, self.credentials, parameters_valid_seconds=DAY)
+        self.caller: Caller
+        self.stranger: Caller
+        self._aliases = 0
+
+    async def open(self) -> None:
+        """Make two accounts."""
+        self.caller, self.stranger = [await self._caller(name) for name in ("acme", "stranger")]
+
+    async def _caller(self, name: str) -> Caller:
+        async with self.store.writing() as writing:
+            account = await writing.ensure_account(AccountName(name))
+        return Caller(account, AccessId(f"AKID{name}"), frozenset(Role), RequestId("request-1"))
+
+    # --- what callers do ---
+
+    async def key(self, *, origin: Origin = Origin.EXTERNAL, caller: Caller | None = None) -> KeyId:
+        self._aliases += 1
+        shown = await self.service.execute(
+            caller or self.caller, CreateKey(alias=f"key-{self._aliases}", origin=origin)
+        )
+        assert isinstance(shown, KeyShown)
+        return shown.key.key_id
+
+    async def parameters(
+        self, key_id: KeyId, algorithm: WrappingAlgorithm = OAEP, *, caller: Caller | None = None
+    ) -> ImportParameters:
+        command = GetImportParameters(key_id, algorithm, "WrappingAlgorithm")
+        issued = await self.service.execute(caller or self.caller, command)
+        assert isinstance(issued, ImportParameters)
+        return issued
+
+    def command(
+        self, parameters: ImportParameters, material: bytes = MATERIAL, *, valid_to: Instant | None = None
+    ) -> ImportMaterial:
+        """Return the import of `material`, wrapped anew."""
+        ciphertext = wrapped(parameters.public_key, material)
+        return ImportMaterial(parameters.key_id, parameters.import_token, ciphertext, valid_to)
+
+    async def run(self, command: ImportMaterial) -> None:
+        await self.service.execute(self.caller, command)
+
+    async def imported(
+        self, key_id: KeyId, material: bytes = MATERIAL, *, valid_to: Instant | None = None
+    ) -> ImportMaterial:
+        """Go through the whole ceremony and return the command that did it."""
+        command = self.command(await self.parameters(key_id), material, valid_to=valid_to)
+        await self.run(command)
+        return command
+
+    async def switch(self, key_id: KeyId, *, on: bool) -> None:
+        await self.service.execute(self.caller, SwitchKey(key_id, on))
+
+    async def delete(self, key_id: KeyId) -> None:
+        await self.service.execute(self.caller, DeleteMaterial(key_id))
+
+    # --- what is so now ---
+
+    async def state(self, key_id: KeyId) -> KeyState:
+        shown = await self.service.execute(self.caller, DescribeKey(key_id))
+        assert isinstance(shown, KeyShown)
+        return shown.state
+
+    async def key_row(self, key_id: KeyId) -> Key:
+        found = await self.sql.find_key(key_id)
+        assert found is not None
+        return found
+
+    async def ticket(self, issued: ImportParameters | ImportMaterial) -> Ticket:
+        async with self.sql.reading() as reading:
+            found = await reading.ticket(issued.import_token.digest())
+        assert found is not None
+        return found
+
+    async def pair(self, issued: ImportParameters | ImportMaterial) -> Pair:
+        ticket = await self.ticket(issued)
+        async with self.sql.reading() as reading:
+            found = await reading.pair(ticket.pair_id)
+        assert found is not None
+        return found
+
+    async def events(self, *tags: EventTag) -> list[Event]:
+        chained = await self.sql.events(0, 100_000)
+        return [each.event for each in chained if not tags or each.event.tag in tags]
+
+    async def edit_key(self, key_id: KeyId, *, archived: bool = False, deletion_due: Instant | None = None) -> None:
+        """Bring a key into a state that no use case brings it into yet."""
+        key = await self.key_row(key_id)
+        async with self.sql.writing() as writing:
+            await writing.replace_key(key, replace(key, archived=archived, deletion_due=deletion_due))
+
+
+class BreakableStore:
+    """The real store, whose transactions fail on demand: at an append, at a commit, or after it."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store = store
+        self.break_append: Exception | None = None
+        self.break_commit: BaseException | None = None
+        self.break_after_commit: BaseException | None = None
+        self.commits = 0
+        self.reading = store.reading
+        self.expired_keys = store.expired_keys
+        self.overdue_tickets = store.overdue_tickets
+        self.idle_pairs = store.idle_pairs
+        self.erase_deleted = store.erase_deleted
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Writing]:
+        async with self._store.writing() as writing:
+            if self.break_append is not None:
+                writing.append = self._broken_append  # type: ignore[method-assign]
+            yield writing
+            if self.break_commit is not None:
+                raise self.break_commit
+        self.commits += 1
+        if self.break_after_commit is not None:
+            raise self.break_after_commit
+
+    async def _broken_append(self, _event: Event) -> None:
+        assert self.break_append is not None
+        raise self.break_append
+
+
+def _is_a_store(store: BreakableStore) -> Store:
+    return store  # mypy proves it

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from hsmkms.audit.chain import link
+from hsmkms.core.errors import StoreUnavailable, StoreUnusable
+from hsmkms.store import open_store, upgrade
+from hsmkms.store.schema import METADATA
+from hsmkms.store.versions import VERSION_TABLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def contents(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+async def opened(url: str) -> None:
+    await (await open_store(url, chain=link, busy_seconds=1)).close()
+
+
+def declared(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    return {(name, " ".join(sql.split())) for name, sql in rows if name not in {VERSION_TABLE, "sqlite_sequence"}}
+
+
+async def test_the_migrations_make_exactly_the_schema(url: str, path: Path) -> None:
+    await upgrade(url)
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+    engine.dispose()
+
+
+async def test_the_migrations_make_its_constraints_and_partial_indices_too(
+    url: str, path: Path, tmp_path: Path
+) -> None:
+    """`compare_metadata` looks at neither."""
+    await upgrade(url)
+    direct = tmp_path / "direct.db"
+    engine = create_engine(f"sqlite:///{direct}")
+    METADATA.create_all(engine)
+    engine.dispose()
+    migrated, created = sqlite3.connect(path), sqlite3.connect(direct)
+    assert {name for name, _ in declared(migrated)} == {name for name, _ in declared(created)}
+    for name, sql in declared(created):
+        assert sorted(sql.split(", ")) == sorted(dict(declared(migrated))[name].split(", ")), name
+    migrated.close()
+    created.close()
+
+
+async def test_upgrading_again_changes_nothing(url: str, path: Path) -> None:
+    await upgrade(url)
+    before = contents(path)
+    await upgrade(url)
+    assert contents(path) == before is not None
+    await opened(url)
+
+
+async def test_two_upgrades_at_once_make_one_schema(url: str) -> None:
+    await asyncio.gather(*(upgrade(url) for _ in range(4)))
+    await opened(url)
+
+
+async def test_without_a_database_the_cure_is_init(url: str, path: Path) -> None:
+    with pytest.raises(StoreUnusable, match="run 'hsmkms init'"):
+        await opened(url)
+    assert contents(path) is None
+
+
+async def test_an_empty_database_is_older(url: str, path: Path) -> None:
+    sqlite3.connect(path).close()
+    assert contents(path) == b""
+    with pytest.raises(StoreUnusable, match="older schema than this program; run 'hsmkms init'"):
+        await opened(url)
+    await upgrade(url)
+    await opened(url)
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(url: str, path: Path) -> None:
+    await upgrade(url)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE hsmkms_schema SET version_num = '9999'")
+    connection.close()
+    for attempt in (opened, upgrade):
+        with pytest.raises(StoreUnusable, match="newer schema than this program; install the version that wrote it"):
+            await attempt(url)
+
+
+async def test_another_programs_database_is_refused_and_left_alone(url: str, path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("INSERT INTO alembic_version VALUES ('0001')")
+    connection.close()
+    for attempt in (opened, upgrade):
+        with pytest.raises(StoreUnusable, match="belongs to another program"):
+            await attempt(url)
+    with sqlite3.connect(path) as connection:
+        assert [name for name, _ in declared(connection)] == ["alembic_version"]
+    connection.close()
+
+
+@pytest.fixture
+def letter(path: Path) -> bytes:
+    text = b"This is a letter, not a database.\n" * 100
+    path.write_bytes(text)
+    return text
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(url: str, path: Path, letter: bytes) -> None:
+    for attempt in (opened, upgrade):
+        with pytest.raises(StoreUnusable, match="is not a database"):
+            await attempt(url)
+    assert contents(path) == letter
+
+
+async def test_a_directory_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}"
+    for attempt in (opened, upgrade):
+        with pytest.raises(StoreUnusable, match="cannot be opened"):
+            await attempt(url)
+
+
+async def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnusable, match="cannot be created: No such file or directory"):
+        await upgrade(f"sqlite:///{tmp_path}/absent/hsmkms.db")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hsmkms.db",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:////tmp/x.db?mode=ro",
+        "mysql://u:hidden@h/d",
+        "nonsense://x",
+    ],
+)
+async def test_a_url_that_names_no_file_is_refused_in_one_sentence(url: str) -> None:
+    for attempt in (opened, upgrade):
+        with pytest.raises(StoreUnusable, match=r"^store\.url [^.]+: write sqlite:////path/to/hsmkms\.db\.$") as caught:
+            await attempt(url)
+        assert "hidden" not in str(caught.value)
+
+
+async def test_a_locked_database_is_unavailable_not_unusable(url: str, path: Path) -> None:
+    await upgrade(url)
+    intruder = sqlite3.connect(path, isolation_level=None)
+    intruder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreUnavailable):
+        await opened(url)
+    intruder.execute("ROLLBACK")
+    intruder.close()
+    await opened(url)
+
+
+async def test_a_path_with_odd_characters_is_a_path(tmp_path: Path) -> None:
+    folder = tmp_path / "100%s #1"
+    folder.mkdir()
+    url = f"sqlite:///{folder}/hsm kms.db"
+    await upgrade(url)
+    await opened(url)
+    assert (folder / "hsm kms.db").exists()

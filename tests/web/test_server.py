@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ipaddress
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from hsmkms.core.errors import ConfigurationInvalid
+from hsmkms.web.app import App, Health, Limits, build_app
+from hsmkms.web.server import tls_context
+from tests.web.serving import PlainDialect, connected, exchange, read_answer, serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hsmkms.dialects.base import RequestHead
+
+REQUEST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
+
+
+async def no_obstacle() -> str | None:
+    return None
+
+
+def app(dialect: PlainDialect) -> App:
+    return build_app([dialect], Limits(), Health(no_obstacle))
+
+
+class Waiting:
+    """An answer that takes as long as the test wants."""
+
+    def __init__(self) -> None:
+        self.started, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _head: RequestHead, _body: bytes) -> bytes:
+        self.started.set()
+        await self.go_on.wait()
+        return b'{"late": true}'
+
+
+async def test_what_is_in_flight_is_answered_after_stop_and_nothing_new_is_accepted() -> None:
+    waiting = Waiting()
+    async with (
+        asyncio.timeout(10),
+        serving(app(PlainDialect(waiting))) as served,
+        connected(served.port) as (idle, _writer),
+        connected(served.port) as (reader, writer),
+    ):
+        writer.write(REQUEST)
+        await waiting.started.wait()
+        served.stop.set()
+        assert await idle.read() == b""  # idle connections end at once
+        with pytest.raises(ConnectionError):
+            await exchange(served.port, REQUEST)
+        assert not served.task.done()
+        waiting.go_on.set()
+        answer = await read_answer(reader)
+        await served.task
+        assert answer.json == {"late": True}
+        assert answer.headers["Connection"] == "close"
+
+
+async def test_what_does_not_end_in_time_is_abandoned(caplog: pytest.LogCaptureFixture) -> None:
+    waiting = Waiting()
+    async with (
+        asyncio.timeout(10),
+        serving(app(PlainDialect(waiting)), shutdown_seconds=0.2) as served,
+        connected(served.port) as (_reader, writer),
+    ):
+        writer.write(REQUEST)
+        await waiting.started.wait()
+        stopped = time.monotonic()
+        served.stop.set()
+        await served.task
+        assert 0.1 < time.monotonic() - stopped < 2
+    assert "requests in flight were abandoned" in caplog.messages
+
+
+async def test_nothing_in_flight_ends_at_once() -> None:
+    async with serving(app(PlainDialect()), shutdown_seconds=60) as served, asyncio.timeout(5):
+        await exchange(served.port, REQUEST)
+        served.stop.set()
+        await served.task
+
+
+# --- TLS ----------------------------------------------------------------------------------------------------
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    private_key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(private_key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(private_key, hashes.SHA256())
+    )
+    files = folder / f"{name}.pem", folder / f"{name}.key"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        private_key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return files
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_tls(version: ssl.TLSVersion, tmp_path: Path) -> None:
+    files = certificate(tmp_path, "one")
+    client = ssl.create_default_context(cafile=files[0])
+    client.minimum_version = client.maximum_version = version
+    async with serving(app(PlainDialect()), tls_context(*files)) as served:
+        assert (await exchange(served.port, REQUEST, client)).status == 200
+
+
+async def test_older_tls_and_no_tls_are_refused(tmp_path: Path) -> None:
+    context = tls_context(*certificate(tmp_path, "one"))
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    async with serving(app(PlainDialect()), context) as served:
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await exchange(served.port, REQUEST)
+
+
+def test_files_that_do_not_make_a_context_are_named_by_their_keys(tmp_path: Path) -> None:
+    one, other = certificate(tmp_path, "one"), certificate(tmp_path, "other")
+    (tmp_path / "empty").write_bytes(b"")
+    for cert, key in [(one[0], other[1]), (tmp_path / "absent", one[1]), (one[0], tmp_path / "empty")]:
+        with pytest.raises(ConfigurationInvalid, match=r"listen\.tls_cert and listen\.tls_key"):
+            tls_context(cert, key)
