@@ -166,6 +166,8 @@ class Supervisor:
                 code = await process.wait()
                 del self._hosts[host]
                 process = None
+                if self._ending.done():
+                    return
                 _LOG.warning("a host ended and is replaced", extra={"host": host, "exit_code": code})
             await pause.after(clock() - started)
 

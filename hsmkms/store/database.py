@@ -14,7 +14,7 @@ from hsmkms.store.finishing import finished
 from hsmkms.store.initialising import SqlInitialising, deployment_in, plan_into
 from hsmkms.store.reading import SqlReading
 from hsmkms.store.rows import event_of, key_of, pair_of, ticket_of
-from hsmkms.store.versions import file_of, opening, require_current
+from hsmkms.store.versions import file_of, require_current
 from hsmkms.store.writing import SqlWriting
 
 if TYPE_CHECKING:
@@ -48,16 +48,8 @@ async def open_store(url: str, *, chain: Chain, busy_seconds: float) -> SqlStore
         StoreUnavailable: another process kept it locked.
     """
     path = file_of(url)
-    if not path.exists():
-        message = f"There is no database {path}; run 'hsmkms init'."
-        raise StoreUnusable(message)
-    store = SqlStore(path, chain=chain, busy_seconds=busy_seconds)
-    try:
-        await store.require_current()
-    except BaseException:
-        await store.close()
-        raise
-    return store
+    await require_current(path, busy_seconds)
+    return SqlStore(path, chain=chain, busy_seconds=busy_seconds)
 
 
 class SqlStore:
@@ -65,23 +57,12 @@ class SqlStore:
 
     def __init__(self, path: Path, *, chain: Chain, busy_seconds: float) -> None:
         """Use the database file `path`; see `open_store`."""
-        self._path = path
         self._chain = chain
         self._busy_seconds = busy_seconds
-        self._readers = sqlite.open_engine(path, busy_seconds=busy_seconds, writing=False)
-        self._writer = sqlite.open_engine(path, busy_seconds=busy_seconds, writing=True)
+        self._readers = sqlite.reading_engine(path, busy_seconds)
+        self._writer = sqlite.writing_engine(path, busy_seconds)
         self._turn = asyncio.Lock()
         self._removed = True  # whatever the process before us removed may still be in the files
-
-    async def require_current(self) -> None:
-        """Return if the schema is this program's.
-
-        Raises:
-            StoreUnusable: it is not, or the file is no database.
-        """
-        with opening(self._path):
-            async with self._writer.connect() as connection:
-                await connection.run_sync(require_current, self._path)
 
     async def close(self) -> None:
         """End all connections and their threads; nothing may be under way."""
@@ -110,7 +91,7 @@ class SqlStore:
                 yield writing
             finally:
                 self._removed = self._removed or writing.removed
-            await _commit(connection)
+            await _commit(writing)
 
     @asynccontextmanager
     async def _exclusive(self) -> AsyncIterator[AsyncConnection]:
@@ -195,7 +176,7 @@ class SqlStore:
         async with AsyncExitStack() as stack:
             writing = await self._patiently(stack)
             await plan_into(writing, plan)
-            await _commit(writing.connection)
+            await _commit(writing)
         async with AsyncExitStack() as stack:
             writing = await self._patiently(stack)
             found = await deployment_in(writing)
@@ -204,7 +185,7 @@ class SqlStore:
             initialising = SqlInitialising(writing, found)
             yield initialising
             if initialising.marked:
-                await _commit(writing.connection)
+                await _commit(writing)
 
     async def _patiently(self, stack: AsyncExitStack) -> SqlWriting:
         # In WAL mode the write lock, with which every writing transaction begins, is SQLite's exclusive lock.
@@ -233,6 +214,8 @@ class SqlStore:
             return await reading.rows(statement, parameters)
 
 
-async def _commit(connection: AsyncConnection) -> None:
+async def _commit(writing: SqlWriting) -> None:
+    if writing.failed:
+        raise StoreUnavailable
     with TRANSLATED:
-        await finished(connection.commit())
+        await finished(writing.connection.commit())

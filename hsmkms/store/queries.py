@@ -151,15 +151,12 @@ OPEN_PAIR_OF: Final = (
     .order_by(PAIRS.c.opened_at)
     .limit(1)
 )
-IDLE_PAIRS: Final = (
-    select(*PAIRS.c, PAIR_SECRETS.c.record)
-    .select_from(PAIR_SECRETS.join(PAIRS))
-    .where(
-        or_(PAIRS.c.closed, PAIRS.c.opened_at < bindparam("opened_before")),
-        PAIRS.c.live == 0,
-    )
-    .limit(LIMIT)
-)
+IDLE_PAIRS: Final = _ANY_PAIR.where(
+    # Not a join: from the few private halves there are to their pairs, never through all pairs there ever were.
+    PAIRS.c.pair_id.in_(select(PAIR_SECRETS.c.pair_id)),
+    or_(PAIRS.c.closed, PAIRS.c.opened_at < bindparam("opened_before")),
+    PAIRS.c.live == 0,
+).limit(LIMIT)
 ADD_PAIR: Final = insert(PAIRS)
 ADD_PAIR_SECRET: Final = insert(PAIR_SECRETS)
 REPLACE_PAIR_SECRET: Final = update(PAIR_SECRETS).where(PAIR_SECRETS.c.pair_id == bindparam("this"))

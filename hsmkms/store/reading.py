@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hsmkms.core.errors import AliasTaken, StoreUnavailable
 from hsmkms.core.ports import KeyPage
 from hsmkms.store import queries
 from hsmkms.store.failures import TRANSLATED
@@ -28,11 +29,14 @@ class SqlReading:
 
     Attributes:
         connection: the connection read through.
+        failed: whether a statement failed in a way after which the database may have ended the transaction by itself;
+            nothing more is sent then, because it would be committed at once and alone.
     """
 
     def __init__(self, connection: AsyncConnection) -> None:
         """Read through `connection`, which is in a transaction."""
         self.connection = connection
+        self.failed = False
 
     async def key(self, account: AccountName, key_id: KeyId) -> Key | None:
         """Return the account's key of this id."""
@@ -96,9 +100,23 @@ class SqlReading:
     async def run(
         self, statement: Executable, parameters: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None
     ) -> CursorResult[Any]:
-        """Run a statement; the one place where an error of the database becomes one of ours."""
-        with TRANSLATED:
-            return await self.connection.execute(statement, parameters)
+        """Run a statement; the one place where an error of the database becomes one of ours.
+
+        Raises:
+            AliasTaken: it would give two keys of an account one alias; the statement alone is undone.
+            StoreUnavailable: the database failed, now or before in this transaction.
+            InternalFault: the statement is wrong.
+        """
+        if self.failed:
+            raise StoreUnavailable
+        try:
+            with TRANSLATED:
+                return await self.connection.execute(statement, parameters)
+        except AliasTaken:
+            raise
+        except BaseException:
+            self.failed = True
+            raise
 
     async def _first(self, statement: Executable, parameters: Mapping[str, object]) -> Row[Any] | None:
         return (await self.run(statement, parameters)).first()

@@ -192,7 +192,14 @@ TICKETS: Final = Table(
     _revision(),
 )
 _LIVE: Final = TICKETS.c.state == ISSUED
-Index("live_by_key", TICKETS.c.key_id, TICKETS.c.issued_at, sqlite_where=_LIVE, postgresql_where=_LIVE)
+Index(
+    "live_by_key",
+    TICKETS.c.key_id,
+    TICKETS.c.issued_at,
+    TICKETS.c.ticket_id,
+    sqlite_where=_LIVE,
+    postgresql_where=_LIVE,
+)
 Index("live_by_deadline", TICKETS.c.deadline, sqlite_where=_LIVE, postgresql_where=_LIVE)
 
 EVENTS: Final = Table(

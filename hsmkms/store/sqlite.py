@@ -96,30 +96,42 @@ def create_file(path: Path) -> None:
         raise StoreUnusable(message) from error
 
 
-def open_engine(path: Path, *, busy_seconds: float, writing: bool) -> AsyncEngine:
-    """Return the engine of all connections that read, or of the one that writes.
+def reading_engine(path: Path, busy_seconds: float) -> AsyncEngine:
+    """Return the engine of the connections that read; each transaction has one view.
 
     Args:
         path: the database file; it must exist.
         busy_seconds: how long a statement waits for a lock of another process, and a caller for a connection.
-        writing: whether its transactions take the write lock when they begin.
     """
+    return _engine(path, busy_seconds, begin="BEGIN", connections=READERS, pragmas=_PRAGMAS)
+
+
+def writing_engine(path: Path, busy_seconds: float) -> AsyncEngine:
+    """Return the engine of the one connection that writes; each transaction begins with the write lock."""
+    return _engine(path, busy_seconds, begin="BEGIN IMMEDIATE", connections=1, pragmas=_PRAGMAS)
+
+
+def looking_engine(path: Path, busy_seconds: float) -> AsyncEngine:
+    """Return the engine of a connection that changes nothing, not even the journal mode of somebody else's file."""
+    return _engine(path, busy_seconds, begin="BEGIN", connections=1, pragmas=("PRAGMA query_only=ON",))
+
+
+def _engine(path: Path, busy_seconds: float, *, begin: str, connections: int, pragmas: tuple[str, ...]) -> AsyncEngine:
     engine = create_async_engine(
         URL.create(DRIVER, database=str(path)),
         connect_args={"isolation_level": None, "timeout": busy_seconds},
-        pool_size=1 if writing else READERS,
+        pool_size=connections,
         max_overflow=0,
         pool_timeout=busy_seconds,
         pool_use_lifo=True,
         hide_parameters=True,
     )
-    begin = "BEGIN IMMEDIATE" if writing else "BEGIN"
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         try:
             cursor = connection.cursor()
-            for pragma in _PRAGMAS:
+            for pragma in pragmas:
                 cursor.execute(pragma)
             cursor.close()
         except BaseException:

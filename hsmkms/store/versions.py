@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,9 +18,10 @@ from hsmkms.store import sqlite
 from hsmkms.store.failures import cause_of, meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 VERSION_TABLE: Final = "hsmkms_schema"
 """Alembic's table under a name of ours, so that another program's database is not taken for one of ours."""
@@ -51,13 +51,21 @@ async def upgrade(url: str) -> None:
     """
     path = file_of(url)
     sqlite.create_file(path)
-    engine = sqlite.open_engine(path, busy_seconds=_LOCK_SECONDS, writing=True)
-    try:
-        with opening(path):
-            async with engine.begin() as connection:
-                await connection.run_sync(_upgrade, path)
-    finally:
-        await engine.dispose()
+    await _within(sqlite.looking_engine(path, _LOCK_SECONDS), path, _require_ours)
+    await _within(sqlite.writing_engine(path, _LOCK_SECONDS), path, _upgrade)
+
+
+async def require_current(path: Path, busy_seconds: float) -> None:
+    """Return if the database has this program's schema.
+
+    Raises:
+        StoreUnusable: there is none, it has another schema, or the file is no database.
+        StoreUnavailable: another process kept it locked.
+    """
+    if not path.exists():
+        message = f"There is no database {path}; run 'hsmkms init'."
+        raise StoreUnusable(message)
+    await _within(sqlite.looking_engine(path, busy_seconds), path, _require_current)
 
 
 def file_of(url: str) -> Path:
@@ -75,16 +83,11 @@ def file_of(url: str) -> Path:
     return sqlite.file_of(parsed)
 
 
-@contextmanager
-def opening(path: Path) -> Iterator[None]:
-    """Say what an error means while a database is being opened, when the operator is there to mend it.
-
-    Raises:
-        StoreUnusable: the file is no database, or cannot be read and written.
-        StoreUnavailable: another process kept it locked.
-    """
+async def _within(engine: AsyncEngine, path: Path, step: Callable[[Connection, Path], None]) -> None:
+    """Take one step in a transaction, and say of an error what the operator, who is there, can mend."""
     try:
-        yield
+        async with engine.begin() as connection:
+            await connection.run_sync(step, path)
     except HsmkmsError:
         raise
     except Exception as error:
@@ -93,22 +96,27 @@ def opening(path: Path) -> Iterator[None]:
             raise meaning(error) from error
         message = f"{path} {why}; correct store.url, or the file."
         raise StoreUnusable(message) from error
+    finally:
+        await engine.dispose()
 
 
-def require_current(connection: Connection, path: Path) -> None:
-    """Return if the database has this program's schema.
+def _require_current(connection: Connection, path: Path) -> None:
+    _require_ours(connection, path)
+    if version_of(connection) is not Version.CURRENT:
+        message = f"The database {path} has an older schema than this program; run 'hsmkms init'."
+        raise StoreUnusable(message)
 
-    Raises:
-        StoreUnusable: it has another one.
-    """
+
+def _require_ours(connection: Connection, path: Path) -> None:
     match version_of(connection):
-        case Version.CURRENT:
-            return
-        case Version.EMPTY | Version.OLDER:
-            message = f"The database {path} has an older schema than this program; run 'hsmkms init'."
+        case Version.NEWER:
+            message = f"The database {path} has a newer schema than this program; install the version that wrote it."
             raise StoreUnusable(message)
-        case unfit:
-            _refuse(unfit, path)
+        case Version.FOREIGN:
+            message = f"The database {path} belongs to another program; correct store.url."
+            raise StoreUnusable(message)
+        case _:
+            return
 
 
 def version_of(connection: Connection) -> Version:
@@ -126,19 +134,9 @@ def version_of(connection: Connection) -> Version:
 
 
 def _upgrade(connection: Connection, path: Path) -> None:
-    version = version_of(connection)
-    _refuse(version, path)
-    if version is not Version.CURRENT:
+    _require_ours(connection, path)  # again: now nobody else can change it
+    if version_of(connection) is not Version.CURRENT:
         command.upgrade(_config(connection), "head")
-
-
-def _refuse(version: Version, path: Path) -> None:
-    if version is Version.NEWER:
-        message = f"The database {path} has a newer schema than this program; install the version that wrote it."
-        raise StoreUnusable(message)
-    if version is Version.FOREIGN:
-        message = f"The database {path} belongs to another program; correct store.url."
-        raise StoreUnusable(message)
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -13,14 +13,17 @@ from hsmkms.core.errors import ConfigurationInvalid
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from hsmkms.web.app import App
+    from hsmkms.web.app import App, Limits
 
 _LOG = logging.getLogger(__name__)
 
 SERVER: Final = "hsmkms"
 """All that a reply says of the software: versions help those who look for holes."""
+
+_SERVER_ERRORS: Final = 500
 
 
 def tls_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
@@ -49,7 +52,14 @@ async def serve(
     stop: asyncio.Event,
 ) -> None:
     """Serve `app` on `sock` until `stop` is set, then let what is in flight end within `shutdown_seconds`."""
-    runner = web.ServerRunner(_Server(app), shutdown_timeout=shutdown_seconds)
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        response = await app(request)
+        if stop.is_set():
+            response.force_close()  # or the client would send its next request into a closing connection
+        return response
+
+    runner = web.ServerRunner(_Server(handle, app.limits), shutdown_timeout=shutdown_seconds)
     await runner.setup()
     try:
         await web.SockSite(runner, sock, ssl_context=ssl_context).start()
@@ -64,14 +74,14 @@ async def serve(
 
 
 class _Server(web.Server):
-    """Makes the connections' handlers: every request ends in the app, whatever its target."""
+    """Makes the connections: every request ends in one handler, whatever its target."""
 
-    def __init__(self, app: App) -> None:
-        super().__init__(app)
-        self._app = app
+    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], limits: Limits) -> None:
+        super().__init__(handler)
+        self._limits = limits
 
     def __call__(self) -> web.RequestHandler:
-        limits = self._app.limits
+        limits = self._limits
         return _Connection(
             self,
             loop=asyncio.get_running_loop(),
@@ -107,6 +117,7 @@ class _Connection(web.RequestHandler):
         """Answer what is not HTTP; aiohttp's own answer repeats what it could not read."""
         del request, message
         _LOG.info("not a request", extra={"status": status, "fault": type(exc).__name__})
-        response = web.json_response({"error": "bad request" if status < 500 else "internal error"}, status=status)  # noqa: PLR2004
+        body = b'{"error": "bad request"}' if status < _SERVER_ERRORS else b'{"error": "internal error"}'
+        response = web.Response(status=status, body=body, content_type="application/json")
         response.force_close()
         return response

@@ -190,7 +190,7 @@ class BreakableStore:
     async def writing(self) -> AsyncIterator[Writing]:
         async with self._store.writing() as writing:
             if self.break_append is not None:
-                writing.append = self._broken_append  # type: ignore[method-assign]
+                writing.append = self._broken_append  # type: ignore[assignment, method-assign]
             yield writing
             if self.break_commit is not None:
                 raise self.break_commit

@@ -92,6 +92,7 @@ async def _end(house: House, parameters: ImportParameters, broken: set[str]) -> 
                 await house.run(command)
     if "void" in broken:
         for _ in range(3):
+            house.clock.advance(1)
             await house.parameters(parameters.key_id)
     if "spent" in broken:
         await house.run(house.command(parameters))
@@ -188,9 +189,7 @@ async def test_delete_material_checks_key_origin_and_state_in_this_order(
     if "state" in broken:
         await house.edit_key(key_id, archived=True)
     with pytest.raises(expected):
-        await house.service.execute(
-            house.stranger if "account" in broken else house.caller, DeleteMaterial(key_id)
-        )
+        await house.service.execute(house.stranger if "account" in broken else house.caller, DeleteMaterial(key_id))
 
 
 async def test_to_another_account_a_key_does_not_exist_whatever_it_asks(house: House) -> None:

@@ -170,6 +170,22 @@ async def test_a_full_disk_is_unavailable_and_hurts_nothing(store: SqlStore) -> 
     assert await store.expired_keys(NOW, 1) == []
 
 
+async def test_a_transaction_that_failed_cannot_go_on(store: SqlStore) -> None:
+    """SQLite ends it by itself when the disk is full: whatever followed would be committed alone."""
+    large = replace(key("large"), material=material(b"x" * 1_000_000))
+    await put(store)
+    await _limit_pages(store, 100)
+    with pytest.raises(StoreUnavailable):
+        async with store.writing() as writing:
+            await writing.add_key(key("before"))
+            with pytest.raises(StoreUnavailable):
+                await writing.add_key(large)
+            with pytest.raises(StoreUnavailable):
+                await writing.add_key(key("after"))
+    async with store.reading() as reading:
+        assert await reading.count_keys(ALICE) == 0
+
+
 async def _limit_pages(store: SqlStore, most: int) -> None:
     # A limit is the connection's, and there is one that writes.
     async with store.writing() as writing:

@@ -97,10 +97,12 @@ class PlainDialect:
     answering: Callable[[RequestHead, bytes], Awaitable[bytes]] | None = None
     seen: list[tuple[RequestHead, bytes]] = field(default_factory=list)
     request_ids: list[RequestId] = field(default_factory=list)
+    claimed: asyncio.Event = field(default_factory=asyncio.Event)
     name: str = "plain"
 
     def claims(self, head: RequestHead) -> bool:
         """Claim everything but one path."""
+        self.claimed.set()
         return head.path != "/unclaimed"
 
     async def answer(self, head: RequestHead, body: bytes, request_id: RequestId) -> Reply:

@@ -73,7 +73,9 @@ async def call(
     http = HttpProfile(
         protocol="http", endpoint=f"{scheme}127.0.0.1:{port}", reqMethod=profile.pop("reqMethod", "POST"), reqTimeout=10
     )
-    client_profile = ClientProfile(httpProfile=http, **profile)
+    client_profile = ClientProfile(httpProfile=http, signMethod=profile.pop("signMethod", None))
+    client_profile.unsignedPayload = profile.pop("unsignedPayload", False)
+    assert not profile
     client = kms_client.KmsClient(Credential(access_id, secret), "ap-guangzhou", client_profile)
     request = getattr(models, f"{action}Request")()
     for name, value in (members or {}).items():

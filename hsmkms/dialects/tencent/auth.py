@@ -37,6 +37,7 @@ from hsmkms.core.secrets import SecretKey
 if TYPE_CHECKING:
     from hsmkms.core.ids import Instant
     from hsmkms.dialects.base import RequestHead
+    from hsmkms.service.commands import OpenCredential
 
 SCHEME: Final = "TC3-HMAC-SHA256"
 WINDOW_SECONDS: Final = 300
@@ -96,11 +97,11 @@ def read_claim(head: RequestHead, now: Instant) -> Claim:
     return Claim(AccessId(match["access_id"]), match["date"], timestamp, signed_headers, match["signature"])
 
 
-def verify(head: RequestHead, body: bytes, claim: Claim, secret: SecretKey | None) -> None:
-    """Return if the request was signed with `secret` (None: there is no such credential).
+def verify(head: RequestHead, body: bytes, claim: Claim, credential: OpenCredential | None) -> OpenCredential:
+    """Return `credential` (None: there is none) if the request was signed with its secret.
 
     Raises:
-        CredentialUnknown: there is no secret.
+        CredentialUnknown: there is no credential.
         SignatureMismatch: the signature is not this request's, a signed header is absent or repeated, or the
             body is declared unsigned.
     """
@@ -110,16 +111,17 @@ def verify(head: RequestHead, body: bytes, claim: Claim, secret: SecretKey | Non
             "X-TC-Content-SHA256 must be absent or the SHA-256 of the body: unsigned payloads are not accepted."
         )
     values = _signed_values(head, claim.signed_headers)
-    key = _signing_key(secret or _NOBODY, claim.date)
+    key = _signing_key(_NOBODY if credential is None else credential.secret, claim.date)
     # The SDKs sign a header's value as it stands, the documentation lower-cases it: either is the client's right.
     matches = [
         hmac.compare_digest(_signature(key, claim, _canonical_request(head, claim, spelled, digest)), claim.signature)
         for spelled in (values, [value.lower() for value in values])
     ]
-    if secret is None:
+    if credential is None:
         raise CredentialUnknown
     if not any(matches):
         raise SignatureMismatch
+    return credential
 
 
 def _read_timestamp(head: RequestHead) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from hsmkms.core.credentials import Caller
 from hsmkms.core.errors import (
     ActionUnknown,
-    CredentialUnknown,
     FieldInvalid,
     FieldMissing,
     HsmkmsError,
@@ -87,10 +86,7 @@ class TencentDialect:
         if head.method != "POST":
             raise ProtocolUnsupported
         claim = auth.read_claim(head, self.clock.now())
-        credential = await self.service.secret_of(claim.access_id)
-        auth.verify(head, body, claim, credential.secret if credential is not None else None)
-        if credential is None:
-            raise CredentialUnknown
+        credential = auth.verify(head, body, claim, await self.service.secret_of(claim.access_id))
         return Caller(credential.account, claim.access_id, credential.roles, request_id)
 
     async def _serve(self, caller: Caller, head: RequestHead, body: bytes) -> JsonObject:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import PydanticCustomError
 
-from hsmkms.core.errors import FieldFault, FieldInvalid, FieldMissing, FieldUnknown, InternalFault, NotOffered
+from hsmkms.core.errors import FieldFault, FieldInvalid, FieldMissing, FieldUnknown, NotOffered
 from hsmkms.dialects import strict_base64
 
 if TYPE_CHECKING:
@@ -206,17 +206,16 @@ def read(model: type[AnyRequest], members: JsonObject) -> AnyRequest:
     return request
 
 
-def _fault(error: ValidationError) -> FieldFault | InternalFault:
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        field = _shown(".".join(str(part) for part in detail["loc"]))
-        match detail["type"]:
-            case "missing":
-                return FieldMissing(field)
-            case "extra_forbidden":
-                return FieldUnknown(field)
-            case _:
-                return FieldInvalid(field, f"{detail['msg']}.")
-    return InternalFault()
+def _fault(error: ValidationError) -> FieldFault:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = _shown(".".join(str(part) for part in first["loc"]))
+    match first["type"]:
+        case "missing":
+            return FieldMissing(field)
+        case "extra_forbidden":
+            return FieldUnknown(field)
+        case _:
+            return FieldInvalid(field, f"{first['msg']}.")
 
 
 def _shown(name: str) -> str:

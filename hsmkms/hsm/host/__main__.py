@@ -14,7 +14,7 @@ import msgspec
 
 from hsmkms import log
 from hsmkms.core.errors import OperatorFault, PinRefused
-from hsmkms.hsm.host import module
+from hsmkms.hsm.host import logging_in, module
 from hsmkms.hsm.host.serving import Host
 from hsmkms.hsm.host.session import TokenSession
 from hsmkms.hsm.messages import ReadyLine
@@ -56,9 +56,12 @@ def _harden(niceness: int) -> None:
 
 
 def _log_in(settings: HostSettings) -> tuple[list[TokenSession], TokenDescription]:
-    library = module.Library.load(settings.module, settings.initialize_args)
-    token = module.find_token(library, settings.token_label)
-    sessions = [TokenSession(session) for session in module.open_sessions(token, settings)]
+    with logging_in.one_at_a_time(settings.pin_file):
+        logging_in.keep_token_objects(settings.module)
+        library = module.Library.load(settings.module, settings.initialize_args)
+        token = module.find_token(library, settings.token_label)
+        sessions = [TokenSession(session) for session in module.open_sessions(token, settings)]
+        logging_in.keep_token_objects(settings.module)
     return sessions, module.describe(library, token, settings.module)
 
 

@@ -39,8 +39,13 @@ def flush(directory: Path) -> None:
     for path in [*directory.rglob("*"), directory]:
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             continue
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        flush_one(path)
+
+
+def flush_one(path: Path) -> None:
+    """Return when one file or directory is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

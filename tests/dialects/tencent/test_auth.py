@@ -22,7 +22,8 @@ from hsmkms.core.ids import from_seconds
 from hsmkms.core.secrets import SecretKey
 from hsmkms.dialects.base import RequestHead
 from hsmkms.dialects.tencent import auth
-from tests.dialects.scripted_service import ACCESS_ID, KEY_ID, NOW, SECRET
+from hsmkms.service.commands import OpenCredential
+from tests.dialects.scripted_service import ACCESS_ID, ACCOUNT, KEY_ID, NOW, SECRET
 from tests.dialects.tencent.signing import Signer
 
 VECTORS: list[dict[str, Any]] = json.loads(
@@ -40,7 +41,8 @@ def recorded(vector: dict[str, Any]) -> tuple[RequestHead, bytes]:
 
 
 def verified(head: RequestHead, body: bytes, at: int = NOW, secret: SecretKey | None = SECRET) -> None:
-    auth.verify(head, body, auth.read_claim(head, from_seconds(at)), secret)
+    credential = None if secret is None else OpenCredential(ACCOUNT, frozenset(), secret)
+    assert auth.verify(head, body, auth.read_claim(head, from_seconds(at)), credential) is credential
 
 
 def with_header(head: RequestHead, name: str, value: str) -> RequestHead:
@@ -50,7 +52,7 @@ def with_header(head: RequestHead, name: str, value: str) -> RequestHead:
 def verified_by_whoever(head: RequestHead, body: bytes) -> None:
     """Verify as the dialect does: the secret is that of the access id claimed."""
     claim = auth.read_claim(head, from_seconds(NOW))
-    auth.verify(head, body, claim, SECRET if claim.access_id == ACCESS_ID else None)
+    verified(head, body, secret=SECRET if claim.access_id == ACCESS_ID else None)
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=[each["request"]["target"] + str(n) for n, each in enumerate(VECTORS)])

@@ -177,7 +177,7 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_tickets_live_by_key"),
         "tickets",
-        ["key_id", "issued_at"],
+        ["key_id", "issued_at", "ticket_id"],
         unique=False,
         sqlite_where=sa.text("state = 'issued'"),
         postgresql_where=sa.text("state = 'issued'"),

@@ -1,0 +1,139 @@
+"""A token in software, which keeps every promise of `core.ports.Hsm` but the one that it is a token.
+
+It really wraps, unwraps and seals (with `cryptography`), so that whatever a client may send can be sent to it. Its hooks
+let a test hold, break or kill a call before and after the material was judged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from typing import TYPE_CHECKING, cast
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+)
+
+from hsmkms.core.errors import MaterialLengthWrong, MaterialUndecryptable, RecordBroken, TokenUnavailable
+from hsmkms.core.ids import PairId
+from hsmkms.core.material import Edition, Fingerprint, SealedMaterial
+from hsmkms.core.ports import MaterialEvidence
+from hsmkms.core.secrets import SecretKey
+from hsmkms.core.tickets import FreshPair
+from hsmkms.core.wrapping import WRAPPING, WrappingAlgorithm
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hsmkms.core.ports import ImportOrder
+    from hsmkms.core.records import RecordIdentity
+
+_NONCE_BYTES = 12
+
+
+async def _nothing() -> None:
+    pass
+
+
+class FakeHsm:
+    """`core.ports.Hsm` with counters and hooks."""
+
+    def __init__(self, edition: Edition = Edition.FIPS) -> None:
+        self.edition = edition
+        self.algorithms = frozenset(WrappingAlgorithm)
+        self.orders: list[ImportOrder] = []
+        self.sick = False
+        self.before_judging: Callable[[], Awaitable[None]] = _nothing
+        """Raise `TokenUnavailable` here for a host that dies before it has judged."""
+        self.after_judging: Callable[[], Awaitable[None]] = _nothing
+        """Raise `TokenUnavailable` here for a host that dies after it has judged."""
+        self._sealing = AESGCM(os.urandom(32))
+        self._mac_key = os.urandom(32)
+
+    @property
+    def calls(self) -> int:
+        """How often material was to be unwrapped."""
+        return len(self.orders)
+
+    async def make_pair(self, identity: RecordIdentity, bits: int) -> FreshPair:
+        self._require_well()
+        private = rsa.generate_private_key(65537, bits)
+        public = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        sealed = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        return FreshPair(PairId(identity.owner), public, self._seal(identity, sealed))
+
+    async def import_material(self, order: ImportOrder) -> SealedMaterial:
+        self.orders.append(order)
+        await self.before_judging()
+        self._require_well()
+        sealed_pair = self._unseal(order.pair, order.pair_record)
+        # made by this object, so its arithmetic need not be checked again (20 ms each time)
+        loaded = load_der_private_key(sealed_pair, None, unsafe_skip_rsa_key_validation=True)
+        private = cast("rsa.RSAPrivateKey", loaded)
+        row = WRAPPING[order.algorithm]
+        try:
+            material = private.decrypt(order.ciphertext, _padding(row.oaep_hash))
+        except ValueError as error:
+            raise MaterialUndecryptable from error
+        if len(material) != self.edition.material_bytes:
+            if row.merges_refusals:
+                raise MaterialUndecryptable
+            raise MaterialLengthWrong(self.edition.material_bits)
+        sealed = self._sealed(order.owner, material)
+        await self.after_judging()
+        return sealed
+
+    async def generate_material(self, owner: RecordIdentity) -> SealedMaterial:
+        self._require_well()
+        return self._sealed(owner, os.urandom(self.edition.material_bytes))
+
+    async def inspect_material(self, owner: RecordIdentity, record: bytes) -> MaterialEvidence:
+        self._require_well()
+        material = self._unseal(owner, record)
+        attributes = {"SENSITIVE": True, "EXTRACTABLE": False, "LOCAL": False}
+        return MaterialEvidence(attributes, len(material) * 8, "It was counted.", self._fingerprint(owner, material))
+
+    async def protect_secret(self, identity: RecordIdentity, secret: SecretKey) -> bytes:
+        self._require_well()
+        return self._seal(identity, secret.reveal())
+
+    async def open_secret(self, identity: RecordIdentity, record: bytes) -> SecretKey:
+        self._require_well()
+        return SecretKey(self._unseal(identity, record))
+
+    def _require_well(self) -> None:
+        if self.sick:
+            raise TokenUnavailable
+
+    def _sealed(self, owner: RecordIdentity, material: bytes) -> SealedMaterial:
+        return SealedMaterial(self._seal(owner, material), self._fingerprint(owner, material))
+
+    def _seal(self, identity: RecordIdentity, content: bytes) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._sealing.encrypt(nonce, content, identity.canonical())
+
+    def _unseal(self, identity: RecordIdentity, record: bytes) -> bytes:
+        try:
+            return self._sealing.decrypt(record[:_NONCE_BYTES], record[_NONCE_BYTES:], identity.canonical())
+        except (InvalidTag, ValueError) as error:
+            raise RecordBroken from error
+
+    def _fingerprint(self, owner: RecordIdentity, material: bytes) -> Fingerprint:
+        bound = f"{owner.account}\0{owner.owner}\0{len(material)}\0".encode() + material
+        return Fingerprint("fake", hmac.digest(self._mac_key, bound, hashlib.sha256))
+
+
+def _padding(oaep_hash: str | None) -> padding.AsymmetricPadding:
+    if oaep_hash is None:
+        return padding.PKCS1v15()
+    digest = hashes.SHA256() if oaep_hash == "sha256" else hashes.SHA1()  # noqa: S303 - RFC 8017 OAEP with SHA-1
+    return padding.OAEP(padding.MGF1(digest), digest, None)
