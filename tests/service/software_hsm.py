@@ -48,6 +48,7 @@ class SoftwareHsm:
         self.pairs_made: list[PairId] = []
         self.secrets_opened = 0
         self.down = False
+        self.before_pair: Callable[[], Awaitable[None]] = _nothing
         self.before_judging: Callable[[], Awaitable[None]] = _nothing
         self.after_judging: Callable[[], Awaitable[None]] = _nothing
 
@@ -61,6 +62,7 @@ class SoftwareHsm:
             raise TokenUnavailable
 
     async def make_pair(self, identity: RecordIdentity, bits: int) -> FreshPair:
+        await self.before_pair()
         self.require_up()
         assert bits == 2048
         pair_id = PairId(identity.owner)

@@ -12,7 +12,6 @@ import pytest
 from hsmkms.core.errors import ImportTokenOver, KeyStateForbids, NotOffered, StoreUnavailable, TicketEnd
 from hsmkms.core.events import EventTag
 from hsmkms.core.ids import later
-from hsmkms.core.keys import KeyState
 from hsmkms.core.tickets import TicketState
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.service.commands import DescribeService, GetImportParameters, ServiceShown
@@ -47,10 +46,14 @@ async def test_an_import_token_is_192_fresh_bytes_in_base64(house: House) -> Non
     assert len(tokens) == 3
 
 
+def _contents(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in folder.glob("hsmkms.db*")]
+
+
 async def test_the_database_holds_no_import_token(house: House, tmp_path: Path) -> None:
     issued = await house.parameters(await house.key())
     token = issued.import_token.reveal()
-    files = [path.read_bytes() for path in tmp_path.glob("hsmkms.db*")]
+    files = _contents(tmp_path)
     assert any(issued.import_token.digest() in content for content in files)
     for content in files:
         assert token not in content
@@ -206,15 +209,14 @@ async def test_the_hundredth_failure_under_a_shared_pair_ends_all_its_tickets(
 
 async def test_a_pair_goes_back_if_the_key_changed_before_a_ticket_took_it(house: House) -> None:
     key_id = await house.key()
-    house.hsm.down = True
-    asked = asyncio.create_task(house.parameters(key_id))
-    await asyncio.sleep(0)
-    await house.edit_key(key_id, archived=True)
-    assert await house.state(key_id) is KeyState.ARCHIVED
-    house.hsm.down = False
+
+    async def archive() -> None:
+        await house.edit_key(key_id, archived=True)
+
+    house.hsm.before_pair = archive
     with pytest.raises(KeyStateForbids):
-        await asked
-    assert house.pool.level == len(house.hsm.pairs_made) == (1 if house.hsm.pairs_made else 0)
+        await house.parameters(key_id)
+    assert (house.pool.level, len(house.hsm.pairs_made)) == (1, 1)
 
 
 async def test_a_pair_whose_ticket_may_have_been_committed_does_not_go_back(house: House) -> None:

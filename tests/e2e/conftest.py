@@ -1,0 +1,35 @@
+"""Services that the end-to-end tests share: one per token and edition, started once."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.running import Client, Instance, RunningService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session", params=["softhsm", "nss"])
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """A running `fips` service on each token."""
+    token: str = request.param
+    instance = Instance.make(tmp_path_factory.mktemp("e2e") / token, token)
+    instance.config.write_text(instance.config.read_text() + '\n[log]\nlevel = "debug"\n')
+    with instance.serving() as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: RunningService) -> Client:
+    """The official SDK, with the instance's credential."""
+    return service.client()
+
+
+@pytest.fixture(scope="session")
+def stranger(service: RunningService) -> Client:
+    """The official SDK, with a credential of another account."""
+    return service.client(service.instance.another_credential(f"other-{secrets.token_hex(3)}"))

@@ -1,0 +1,339 @@
+"""A real instance and a running service, driven only from outside: commands, HTTP, the official SDK, /proc."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from tencentcloud.common import credential
+from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
+from tencentcloud.common.profile.client_profile import ClientProfile
+from tencentcloud.common.profile.http_profile import HttpProfile
+from tencentcloud.kms.v20190118 import kms_client, models
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HSMKMS: Final = (sys.executable, "-m", "hsmkms")
+COMMAND_SECONDS: Final = 60
+START_SECONDS: Final = 60
+SHARED_PAIRS: Final = "\n[import]\ntickets_per_pair = 1000\n"
+"""RSA pairs cost 0.2 s each: tests share them, except where a pair's end is what is tested."""
+ALGORITHM_OF: Final = {"softhsm": "RSAES_OAEP_SHA_1", "nss": "RSAES_OAEP_SHA_256"}
+"""What each test token unwraps, and the issue asks for."""
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> Any:
+    """Return the first true value of `condition`; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            message = f"{what}: not within {seconds:g} seconds"
+            raise AssertionError(message)
+        time.sleep(0.02)
+    return value
+
+
+def hsmkms(*arguments: str, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours to its end."""
+    done = subprocess.run(
+        [*HSMKMS, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if expect is not None:
+        assert done.returncode == expect, (arguments, done.returncode, done.stdout, done.stderr)
+    return done
+
+
+@dataclass
+class Instance:
+    """A folder made by `hsmkms new`."""
+
+    folder: Path
+    token: str
+    edition: str
+    port: int
+
+    @classmethod
+    def make(cls, folder: Path, token: str = "softhsm", edition: str = "fips", extra: str = SHARED_PAIRS) -> Instance:
+        """Make one; `extra` is appended to its configuration."""
+        port = free_port()
+        hsmkms("new", str(folder), "--token", token, "--edition", edition, "--port", str(port))
+        instance = cls(folder, token, edition, port)
+        instance.config.write_text(instance.config.read_text() + extra)
+        return instance
+
+    @property
+    def config(self) -> Path:
+        """Its hsmkms.toml."""
+        return self.folder / "hsmkms.toml"
+
+    @property
+    def database(self) -> Path:
+        """Its SQLite file."""
+        return self.folder / "hsmkms.db"
+
+    @property
+    def algorithm(self) -> str:
+        """The wrapping algorithm to test its token with."""
+        return ALGORITHM_OF[self.token]
+
+    @property
+    def material_bytes(self) -> int:
+        """The length that its edition imports."""
+        return 32 if self.edition == "fips" else 16
+
+    def credential(self) -> dict[str, str]:
+        """Its credential.json."""
+        return dict(json.loads((self.folder / "credential.json").read_text()))
+
+    def another_credential(self, account: str) -> dict[str, str]:
+        """Make a credential of another account."""
+        made = hsmkms(
+            "credential",
+            "create",
+            "--config",
+            str(self.config),
+            "--account",
+            account,
+            "--roles",
+            "admin,importer",
+            "--json",
+        )
+        return dict(json.loads(made.stdout))
+
+    def replace(self, old: str, new: str) -> None:
+        """Change its configuration."""
+        text = self.config.read_text()
+        assert old in text
+        self.config.write_text(text.replace(old, new))
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[RunningService]:
+        """Run its service for the block."""
+        service = RunningService(self)
+        service.start()
+        try:
+            yield service
+        finally:
+            service.end()
+
+
+@dataclass
+class RunningService:
+    """`hsmkms serve` as a child of the test."""
+
+    instance: Instance
+    process: subprocess.Popen[bytes] = field(init=False)
+    log: Path = field(init=False)
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start it, and wait until it is ready."""
+        self.log = self.instance.folder / f"serve-{secrets.token_hex(3)}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*HSMKMS, "serve", "--config", str(self.instance.config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        if ready:
+            self.until_ready()
+
+    def until_ready(self, seconds: float = START_SECONDS) -> None:
+        """Wait for /readyz."""
+
+        def is_ready() -> bool:
+            assert self.process.poll() is None, self.log.read_text()
+            return self.get("/readyz")[0] == 200
+
+        until(is_ready, "ready", seconds)
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """GET a path; status 0 when there is no answer."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"http://{self.endpoint}{path}", timeout=10) as answer:
+                return int(answer.status), bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+        except (OSError, ValueError):
+            return 0, b""
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    def end(self) -> None:
+        """Leave nothing running."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    @property
+    def endpoint(self) -> str:
+        """host:port."""
+        return f"127.0.0.1:{self.instance.port}"
+
+    def children(self) -> dict[int, str]:
+        """Return the process ids of the web process and the hosts, and what each is: `web` or `host`."""
+        found: dict[int, str] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and _parent(entry) == self.process.pid:
+                command = _read(entry / "cmdline")
+                found[int(entry.name)] = "web" if b"web_process" in command else "host"
+        return found
+
+    def pids(self, kind: str) -> list[int]:
+        """Return the process ids of one kind of child."""
+        return [pid for pid, each in self.children().items() if each == kind]
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Return what the service logged, line by line."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def verbs(self, verb: str) -> int:
+        """Return how many verbs of this name reached a host (needs log.level = "debug")."""
+        return sum(1 for line in self.log_lines() if line.get("event") == "verb" and line.get("verb") == verb)
+
+    def client(self, keys: dict[str, str] | None = None, **profile: Any) -> Client:
+        """Return the official SDK's client."""
+        return Client(self.endpoint, keys or self.instance.credential(), self.instance.algorithm, **profile)
+
+
+def _parent(entry: Path) -> int:
+    fields = _read(entry / "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if len(fields) > 1 else 0
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+class Client:
+    """The official Tencent SDK, and the client's part of the ceremony."""
+
+    def __init__(self, endpoint: str, keys: dict[str, str], algorithm: str, **profile: Any) -> None:
+        """Point an unmodified client at `endpoint`."""
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            os.environ.pop(name, None)
+            os.environ.pop(name.upper(), None)
+        http = HttpProfile(protocol="http", endpoint=endpoint, reqTimeout=30, **profile)
+        self.sdk = kms_client.KmsClient(
+            credential.Credential(keys["secret_id"], keys["secret_key"]),
+            "ap-guangzhou",
+            ClientProfile(httpProfile=http),
+        )
+        self.algorithm = algorithm
+
+    def call(self, action: str, **fields: Any) -> Any:
+        """Call an action with the given fields, None left out, and return the SDK's response."""
+        request = getattr(models, f"{action}Request")()
+        for name, value in fields.items():
+            setattr(request, name, value)
+        return getattr(self.sdk, action)(request)
+
+    def code(self, action: str, **fields: Any) -> str:
+        """Return the error code of a call that must fail."""
+        return str(self.error(action, **fields).get_code())
+
+    def error(self, action: str, **fields: Any) -> Any:
+        """Return the SDK's exception of a call that must fail."""
+        try:
+            answer = self.call(action, **fields)
+        except TencentCloudSDKException as error:
+            return error
+        message = f"{action} succeeded: {answer.to_json_string()}"
+        raise AssertionError(message)
+
+    def external_key(self) -> str:
+        """Create an EXTERNAL key and return its id."""
+        return str(self.call("CreateKey", Alias=f"e-{secrets.token_hex(8)}", Type=2).KeyId)
+
+    def parameters(self, key_id: str, algorithm: str | None = None) -> Any:
+        """Get import parameters."""
+        return self.call(
+            "GetParametersForImport",
+            KeyId=key_id,
+            WrappingAlgorithm=algorithm or self.algorithm,
+            WrappingKeySpec="RSA_2048",
+        )
+
+    def wrapped(self, parameters: Any, material: bytes, algorithm: str | None = None) -> str:
+        """Wrap material as a client does, and return it in base64."""
+        return base64.b64encode(wrap(parameters.PublicKey, material, algorithm or self.algorithm)).decode()
+
+    def import_(self, key_id: str, parameters: Any, encrypted: str, valid_to: Any = None) -> Any:
+        """Import."""
+        return self.call(
+            "ImportKeyMaterial",
+            KeyId=key_id,
+            ImportToken=parameters.ImportToken,
+            EncryptedKeyMaterial=encrypted,
+            ValidTo=valid_to,
+        )
+
+    def import_code(self, key_id: str, parameters: Any, encrypted: str, valid_to: Any = None) -> str:
+        """Return the error code of an import that must fail."""
+        return self.code(
+            "ImportKeyMaterial",
+            KeyId=key_id,
+            ImportToken=parameters.ImportToken,
+            EncryptedKeyMaterial=encrypted,
+            ValidTo=valid_to,
+        )
+
+    def bring(self, key_id: str, material: bytes, valid_to: Any = None) -> Any:
+        """Do the whole ceremony for a key; return the parameters used."""
+        parameters = self.parameters(key_id)
+        self.import_(key_id, parameters, self.wrapped(parameters, material), valid_to)
+        return parameters
+
+    def state(self, key_id: str) -> str:
+        """Return the key's state."""
+        return str(self.call("DescribeKey", KeyId=key_id).KeyMetadata.KeyState)
+
+
+def wrap(public_key: str, material: bytes, algorithm: str) -> bytes:
+    """Encrypt `material` under a base64 SubjectPublicKeyInfo with the algorithm of this name."""
+    key = serialization.load_der_public_key(base64.b64decode(public_key, validate=True))
+    assert isinstance(key, rsa.RSAPublicKey)
+    if algorithm == "RSAES_PKCS1_V1_5":
+        return key.encrypt(material, padding.PKCS1v15())
+    digest = hashes.SHA256() if algorithm.endswith("256") else hashes.SHA1()  # noqa: S303 - OAEP's hash
+    return key.encrypt(material, padding.OAEP(padding.MGF1(digest), digest, label=None))

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import uuid
+
+import msgspec
+import pytest
+
+from hsmkms.core.custody import CustodyObject, CustodyRole
+from hsmkms.core.material import Edition
+from hsmkms.core.records import of_credential, of_material
+from hsmkms.hsm import messages
+from hsmkms.hsm.messages import Identity, Reply, Request
+
+SECRET = b"needle-in-a-message"
+OWNER = Identity.of(of_material("alice", str(uuid.uuid4()), Edition.FIPS, 3))  # type: ignore[arg-type]
+CREDENTIAL = Identity.of(of_credential("alice", "AKID", Edition.SM))  # type: ignore[arg-type]
+
+
+def payload_of(frame: bytes) -> bytes:
+    header, payload = frame[: messages.LENGTH.size], frame[messages.LENGTH.size :]
+    assert messages.payload_length(header) == len(payload)
+    return payload
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        messages.Probe(),
+        messages.ProtectSecret(identity=CREDENTIAL, secret=SECRET),
+        messages.InspectMaterial(owner=OWNER, record=SECRET),
+    ],
+)
+def test_a_request_comes_out_as_it_went_in(verb: messages.Verb) -> None:
+    request = Request(number=7, verb=verb, request_id="r-1")
+    assert messages.parse_request(payload_of(messages.frame(request))) == request
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        messages.Attached(),
+        messages.Fault(kind=messages.FaultKind.LENGTH_WRONG, needed_bits=256),
+        messages.MaterialInspected(
+            attributes={"LOCAL": False, "VALUE_LEN": 0, "CLASS": "SECRET_KEY", "SIGN_RECOVER": None},
+            length_bits=256,
+            length_proof="so",
+            fingerprint_algorithm="a",
+            fingerprint=SECRET,
+        ),
+    ],
+)
+def test_a_reply_comes_out_as_it_went_in(answer: messages.Answer) -> None:
+    reply = Reply(number=7, answer=answer)
+    assert messages.parse_reply(payload_of(messages.frame(reply))) == reply
+
+
+def test_a_frame_holds_a_mebibyte_and_not_more() -> None:
+    def frame_of(size: int) -> bytes:
+        return messages.frame(Reply(number=1, answer=messages.SecretOpened(secret=bytes(size))))
+
+    overhead = len(frame_of(1 << 16)) - messages.LENGTH.size - (1 << 16)
+    most = messages.MAX_FRAME_BYTES - overhead
+    assert len(frame_of(most)) == messages.MAX_FRAME_BYTES + messages.LENGTH.size
+    with pytest.raises(messages.FrameTooLarge):
+        frame_of(most + 1)
+
+
+def test_a_header_announcing_more_than_a_mebibyte_is_refused() -> None:
+    assert messages.payload_length((1 << 20).to_bytes(4, "big")) == 1 << 20
+    with pytest.raises(messages.FrameTooLarge):
+        messages.payload_length(((1 << 20) + 1).to_bytes(4, "big"))
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x00", b"\xc1", msgspec.msgpack.encode({"number": 1, "verb": {"type": "C_Sign"}})])
+def test_what_is_no_request_is_refused(payload: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        messages.parse_request(payload)
+
+
+def test_the_verbs_are_a_short_fixed_list() -> None:
+    verbs = {each.__name__ for each in messages.Verb.__args__}
+    assert verbs == {
+        "Attach",
+        "Initialise",
+        "Probe",
+        "MakePair",
+        "ImportMaterial",
+        "GenerateMaterial",
+        "InspectMaterial",
+        "ProtectSecret",
+        "OpenSecret",
+    }
+
+
+def test_no_message_shows_its_values() -> None:
+    item = messages.CustodyItem.of(CustodyObject(CustodyRole.MAC, b"id", SECRET, SECRET))
+    shown = [
+        messages.ProtectSecret(identity=CREDENTIAL, secret=SECRET),
+        Request(number=1, verb=messages.ProtectSecret(identity=CREDENTIAL, secret=SECRET)),
+        Reply(number=1, answer=messages.SecretOpened(secret=SECRET)),
+        messages.MaterialSealed(record=SECRET, fingerprint_algorithm="a", fingerprint=SECRET),
+        messages.Initialised(objects=(item,)),
+        item,
+    ]
+    for message in shown:
+        assert SECRET.decode() not in repr(message) + str(message)
+
+
+def test_wire_forms_give_back_what_they_were_made_of() -> None:
+    identity = of_material("alice", "key", Edition.SM, 9)  # type: ignore[arg-type]
+    assert Identity.of(identity).core() == identity
+    item = CustodyObject(CustodyRole.RECORD, b"id", b"challenge", b"answer")
+    assert messages.CustodyItem.of(item).core() == item

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from hsmkms.core.errors import TokenUnusable
+from hsmkms.core.material import Edition
+from hsmkms.core.wrapping import WrappingAlgorithm
+from hsmkms.hsm.host import profiles
+from hsmkms.hsm.host.probe import LENGTHS
+from hsmkms.hsm.report import AlgorithmFinding, CheckFinding, TokenReport
+
+if TYPE_CHECKING:
+    from tests.hsm.conftest import Served
+
+SHA_256 = WrappingAlgorithm.RSAES_OAEP_SHA_256
+SHA_1 = WrappingAlgorithm.RSAES_OAEP_SHA_1
+PKCS1 = WrappingAlgorithm.RSAES_PKCS1_V1_5
+
+
+def finding(report: TokenReport, algorithm: WrappingAlgorithm) -> AlgorithmFinding:
+    (found,) = [each for each in report.algorithms if each.algorithm is algorithm]
+    return found
+
+
+def check(report: TokenReport, name: str) -> CheckFinding:
+    (found,) = [each for each in report.checks if each.check == name]
+    return found
+
+
+def test_each_algorithm_is_known_by_its_round_trip(served: Served) -> None:
+    expected = {SHA_1, PKCS1} if served.token.kind == "softhsm" else {SHA_256, SHA_1, PKCS1}
+    assert served.report.working == expected
+    assert served.pool.algorithms == expected
+
+
+def test_softhsm_lists_oaep_with_sha_256_and_does_not_do_it(served: Served) -> None:
+    found = finding(served.report, SHA_256)
+    if served.token.kind == "softhsm":
+        assert not found.works
+        assert found.why_not == "material of the right length is refused by unwrapping (ArgumentsBad)"
+    else:
+        assert found.works
+        assert not found.why_not
+
+
+@pytest.mark.parametrize("algorithm", WrappingAlgorithm)
+def test_every_doubtful_length_was_tried_and_only_the_right_one_came_through(
+    served: Served, algorithm: WrappingAlgorithm
+) -> None:
+    found = finding(served.report, algorithm)
+    tried = {each.length_bytes for each in found.lengths if each.plaintext == "random"}
+    assert tried == (set(LENGTHS) if found.works else set())
+    assert {each.length_bytes for each in found.lengths if each.accepted} <= {served.edition.material_bytes}
+    assert all(each.refused_by for each in found.lengths if not each.accepted)
+    assert served.report.wrong_lengths == ()
+
+
+def test_both_halves_of_the_length_proof_are_needed_on_softhsm(served: Served) -> None:
+    refused_by = {
+        each.length_bytes: each.refused_by for each in finding(served.report, SHA_1).lengths if each.plaintext == "random"
+    }
+    other = 16 if served.edition is Edition.FIPS else 32
+    if served.token.kind == "softhsm":
+        assert refused_by[31] == "fingerprint (CMAC)"
+        assert refused_by[24] == refused_by[other] == "size of the sealed blob"
+    else:
+        assert refused_by[31] == "unwrapping"
+        assert refused_by[24] == refused_by[other] == "size of the sealed blob"
+
+
+def test_a_damaged_pkcs1_ciphertext_is_a_random_key_on_nss(served: Served) -> None:
+    damaged = finding(served.report, PKCS1).damaged
+    if served.token.kind == "softhsm":
+        assert damaged == "refused by unwrapping (GeneralError)"
+    else:
+        assert "random key" in damaged
+
+
+def test_what_value_len_is_worth(served: Served) -> None:
+    truthful = served.report.value_len == "truthful for 16, 24 and 32 bytes"
+    assert truthful == (served.token.kind == "nss")
+
+
+ENFORCED = [
+    profiles.REFUSES_WRAPPING,
+    profiles.REFUSES_WIDENING,
+    profiles.REFUSES_UNSEALING_EXTRACTABLE,
+    profiles.REFUSES_UNSEALING_IN_ANOTHER_ROLE,
+    profiles.REFUSES_UNSEALING_DECRYPTING_PAIR,
+    profiles.REFUSES_ANOTHER_MECHANISM,
+]
+
+
+@pytest.mark.parametrize("name", ENFORCED)
+def test_softhsm_enforces_what_nss_does_not_and_that_is_a_named_exception(served: Served, name: str) -> None:
+    found = check(served.report, name)
+    assert found.passed == (served.token.kind == "softhsm")
+    assert found.tolerated
+    assert bool(found.exception) == (served.token.kind == "nss")
+
+
+@pytest.mark.parametrize("name", [profiles.REFUSES_CHANGES, profiles.CHECKS_INTEGRITY])
+def test_both_tokens_enforce_these(served: Served, name: str) -> None:
+    assert check(served.report, name).passed
+
+
+def test_softhsm_needs_no_exception_and_nss_just_these(served: Served) -> None:
+    excepted = {f"{each.check}: {each.finding}" for each in served.report.checks if not each.passed}
+    expected = set(profiles.NSS.exceptions) if served.token.kind == "nss" else set()
+    assert excepted == expected
+    assert len(set(served.report.exceptions)) == len(expected)
+
+
+def test_both_may_be_served_with(served: Served) -> None:
+    served.report.require_usable()
+    assert served.report.refusals == ()
+
+
+def test_the_report_names_the_token_and_the_fingerprint(served: Served) -> None:
+    assert served.report.token.profile == {"softhsm": "SoftHSM", "nss": "NSS"}[served.token.kind]
+    assert served.report.token.label == served.token.settings["token_label"]
+    assert ("held as an AES key" in served.report.fingerprint_note) == (served.edition is Edition.SM)
+
+
+def test_the_report_is_plain_json(served: Served) -> None:
+    again = msgspec.json.decode(msgspec.json.encode(served.report), type=TokenReport)
+    assert again == served.report
+
+
+# --- what a report decides, on reports that no token of ours gives ------------------------------------------
+
+
+def changed_check(report: TokenReport, name: str, **changes: object) -> TokenReport:
+    checks = tuple(
+        msgspec.structs.replace(each, **changes) if each.check == name else each for each in report.checks
+    )
+    return msgspec.structs.replace(report, checks=checks)
+
+
+def test_a_wrong_length_that_came_through_stops_serve(served: Served) -> None:
+    found = finding(served.report, SHA_1)
+    lengths = tuple(
+        msgspec.structs.replace(each, accepted=True) if each.length_bytes == 24 else each for each in found.lengths
+    )
+    report = msgspec.structs.replace(served.report, algorithms=(msgspec.structs.replace(found, lengths=lengths),))
+    assert report.wrong_lengths == ("RSAES_OAEP_SHA_1 let 24 bytes through (random).",) or len(report.wrong_lengths) == 2
+    with pytest.raises(TokenUnusable, match="let 24 bytes through"):
+        report.require_usable()
+
+
+def test_a_finding_that_the_profile_does_not_know_stops_serve(served: Served) -> None:
+    report = changed_check(served.report, profiles.REFUSES_CHANGES, passed=False, finding="not enforced")
+    with pytest.raises(TokenUnusable, match="enforces MODIFIABLE: not enforced"):
+        report.require_usable()
+
+
+def test_a_token_that_does_no_algorithm_stops_serve(served: Served) -> None:
+    algorithms = tuple(msgspec.structs.replace(each, works=False, lengths=()) for each in served.report.algorithms)
+    with pytest.raises(TokenUnusable, match="No wrapping algorithm"):
+        msgspec.structs.replace(served.report, algorithms=algorithms).require_usable()
+
+
+def test_a_token_without_a_profile_is_excused_nothing() -> None:
+    unknown = profiles.profile_of("Some Vendor")
+    assert unknown is profiles.UNKNOWN
+    assert not any(unknown.excuse(each) for each in profiles.NSS.exceptions)

@@ -1,0 +1,177 @@
+"""Credentials: made once, opened by the token, kept for a while, stopped when switched off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsmkms.core import records
+from hsmkms.core.credentials import Credential, Role
+from hsmkms.core.errors import RecordBroken, StoreUnavailable, TokenUnavailable
+from hsmkms.core.events import EventTag
+from hsmkms.core.ids import AccessId, AccountName
+from hsmkms.core.material import Edition
+from hsmkms.core.secrets import SecretKey
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from hsmkms.service.credentials import IssuedCredential
+    from hsmkms.store import SqlStore
+    from tests.service.house import House
+
+ACCOUNT = AccountName("acme")
+ROLES = frozenset((Role.ADMIN, Role.IMPORTER))
+
+
+@pytest.fixture
+async def issued(house: House) -> IssuedCredential:
+    return await house.credentials.create(ACCOUNT, ROLES)
+
+
+async def test_a_credential_opens_with_its_account_roles_and_secret(house: House, issued: IssuedCredential) -> None:
+    opened = await house.service.secret_of(issued.access_id)
+    assert opened is not None
+    assert (opened.account, opened.roles, opened.secret) == (house.caller.account, ROLES, issued.secret)
+
+
+async def test_access_ids_and_secrets_are_random_and_long_enough(house: House) -> None:
+    made = [await house.credentials.create(ACCOUNT, ROLES) for _ in range(5)]
+    assert len({each.access_id for each in made}) == len({each.secret for each in made}) == 5
+    for each in made:
+        assert each.access_id.startswith("AKID")
+        assert len(each.access_id) == 36
+        assert len(each.secret) == 43
+        assert each.secret.reveal().isalnum()
+
+
+async def test_a_credential_may_bring_a_new_account(house: House) -> None:
+    made = await house.credentials.create(AccountName("newcomer"), ROLES)
+    opened = await house.credentials.open(made.access_id)
+    assert opened is not None
+    assert opened.account.name == "newcomer"
+    assert opened.account.number not in {house.caller.account.number, house.stranger.account.number}
+
+
+async def test_neither_database_nor_audit_trail_nor_printing_shows_the_secret(
+    house: House, issued: IssuedCredential
+) -> None:
+    opened = await house.credentials.open(issued.access_id)
+    secret = issued.secret.reveal().decode()
+    assert secret not in repr(issued) + repr(opened) + repr(await house.events())
+    [event] = await house.events(EventTag.CREDENTIAL_CREATED)
+    assert event.detail == {"access_id": issued.access_id, "roles": "admin,importer"}
+
+
+async def test_an_unknown_access_id_opens_nothing_and_never_asks_the_token(house: House) -> None:
+    assert await house.credentials.open(AccessId("AKIDunknown")) is None
+    assert house.hsm.secrets_opened == 0
+
+
+async def test_a_secret_is_opened_once_in_three_hundred_seconds(house: House, issued: IssuedCredential) -> None:
+    for _ in range(300):
+        assert await house.credentials.open(issued.access_id) is not None
+        house.clock.advance(1)
+    assert house.hsm.secrets_opened == 1
+    assert await house.credentials.open(issued.access_id) is not None
+    assert house.hsm.secrets_opened == 2
+
+
+async def test_the_pass_forgets_what_was_opened_too_long_ago(house: House, issued: IssuedCredential) -> None:
+    await house.credentials.open(issued.access_id)
+    house.clock.advance(299)
+    await house.sweeper.sweep()
+    assert len(house.credentials._kept) == 1
+    house.clock.advance(1)
+    await house.sweeper.sweep()
+    assert len(house.credentials._kept) == 0
+
+
+async def _switch_off(store: SqlStore, path: Path, access_id: AccessId) -> None:
+    await store.close()
+    import sqlite3  # noqa: PLC0415 - another process would do it so
+
+    with sqlite3.connect(path) as connection:
+        changed = connection.execute("UPDATE credentials SET switched_on = 0 WHERE access_id = ?", (access_id,))
+        assert changed.rowcount == 1
+    connection.close()
+
+
+async def test_one_switched_off_stops_within_five_seconds(
+    house: House, issued: IssuedCredential, tmp_path: Path, opened: Callable[[], Awaitable[SqlStore]]
+) -> None:
+    assert await house.credentials.open(issued.access_id) is not None
+    await _switch_off(await opened(), tmp_path / "hsmkms.db", issued.access_id)
+    house.clock.advance(5)
+    assert await house.credentials.open(issued.access_id) is None
+    assert len(house.credentials._kept) == 0
+
+
+async def test_one_switched_off_stops_at_once_when_the_clock_was_set_back(
+    house: House, issued: IssuedCredential, tmp_path: Path, opened: Callable[[], Awaitable[SqlStore]]
+) -> None:
+    await house.credentials.open(issued.access_id)
+    house.clock.advance(200)
+    await house.credentials.open(issued.access_id)
+    await _switch_off(await opened(), tmp_path / "hsmkms.db", issued.access_id)
+    house.clock.advance(-100)
+    assert await house.credentials.open(issued.access_id) is None
+
+
+async def test_one_made_by_another_process_holds_at_once(
+    house: House, opened: Callable[[], Awaitable[SqlStore]]
+) -> None:
+    access_id = AccessId("AKIDmadeelsewhere")
+    assert await house.credentials.open(access_id) is None
+    identity = records.of_credential(ACCOUNT, access_id, Edition.FIPS)
+    record = await house.hsm.protect_secret(identity, SecretKey(b"elsewhere"))
+    async with (await opened()).writing() as writing:
+        await writing.add_credential(Credential(access_id, house.caller.account, ROLES, record, house.clock.now()))
+    found = await house.credentials.open(access_id)
+    assert found is not None
+    assert found.secret.reveal() == b"elsewhere"
+
+
+async def test_a_record_of_another_access_id_does_not_open(house: House, issued: IssuedCredential) -> None:
+    async with house.sql.reading() as reading:
+        credential = await reading.credential(issued.access_id)
+    assert credential is not None
+    stolen = AccessId("AKIDthief")
+    async with house.sql.writing() as writing:
+        await writing.add_credential(
+            Credential(stolen, house.stranger.account, ROLES, credential.record, house.clock.now())
+        )
+    with pytest.raises(RecordBroken):
+        await house.credentials.open(stolen)
+
+
+async def test_while_the_token_is_away_what_was_opened_still_works_and_the_rest_is_unavailable(
+    house: House, issued: IssuedCredential
+) -> None:
+    other = await house.credentials.create(ACCOUNT, ROLES)
+    await house.credentials.open(issued.access_id)
+    house.hsm.down = True
+    house.clock.advance(10)
+    assert await house.credentials.open(issued.access_id) is not None
+    with pytest.raises(TokenUnavailable):
+        await house.credentials.open(other.access_id)
+
+
+async def test_no_credential_exists_if_its_event_cannot_be_written(house: House) -> None:
+    house.store.break_append = StoreUnavailable()
+    with pytest.raises(StoreUnavailable):
+        await house.credentials.create(AccountName("newcomer"), ROLES)
+    async with house.sql.reading() as reading:
+        assert await reading.account(AccountName("newcomer")) is None
+
+
+async def test_a_bounded_number_of_secrets_is_kept(
+    house: House, issued: IssuedCredential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hsmkms.service.credentials.MOST_KEPT", 2)
+    others = [await house.credentials.create(ACCOUNT, ROLES) for _ in range(3)]
+    for each in (issued, *others):
+        await house.credentials.open(each.access_id)
+    assert set(house.credentials._kept) == {each.access_id for each in others[1:]}
