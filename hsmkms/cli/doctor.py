@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import typer
@@ -16,6 +17,9 @@ from hsmkms.wiring.commands import examine
 if TYPE_CHECKING:
     from hsmkms.hsm.report import AlgorithmFinding, LengthFinding, TokenReport
 
+_FILE_WIDTH: Final = 160
+"""Columns, where the output does not go to a terminal that has a width of its own."""
+
 
 def doctor(config_path: ConfigOption, as_json: JsonOption = False) -> None:
     """Try out what this token really does, per wrapping algorithm and per length, and show every exception.
@@ -28,7 +32,7 @@ def doctor(config_path: ConfigOption, as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
     else:
-        _show(Console(), report)
+        _show(Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH), report)
     with saying():
         report.require_usable()
 
@@ -60,7 +64,7 @@ def _show(console: Console, report: TokenReport) -> None:
         verdict = (
             "[green]ok[/green]" if check.passed else "[yellow]known[/yellow]" if check.exception else "[red]NO[/red]"
         )
-        checks.add_row(check.check, verdict, f"{check.finding} {check.exception}".strip())
+        checks.add_row(check.check, verdict, f"{check.finding}: {check.exception}" if check.exception else check.finding)
     console.print(checks)
     for sentence in report.refusals:
         console.print(f"[red]{sentence}[/red]")
@@ -73,10 +77,12 @@ def _accepted(finding: AlgorithmFinding) -> str:
 
 def _lengths(finding: AlgorithmFinding) -> Table:
     table = Table(f"{finding.algorithm.value}: length", "plaintext", "", "by which step", box=None)
-    for found in finding.lengths:
-        table.add_row(
-            f"{found.length_bytes} bytes", found.plaintext, "accepted" if found.accepted else "refused", _step(found)
-        )
+    rows = (
+        (f"{found.length_bytes} bytes", found.plaintext, "accepted" if found.accepted else "refused", _step(found))
+        for found in finding.lengths
+    )
+    for row in dict.fromkeys(rows):
+        table.add_row(*row)
     return table
 
 

@@ -3,7 +3,8 @@
 Laws:
 
 - the secret is shown once, when it is created; the database holds it as a record that only the token opens;
-- an opened secret stays in this process at most `SECRET_KEPT_SECONDS`;
+- an opened secret stays in this process at most `SECRET_KEPT_SECONDS`, of which it is used `SECRET_USED_SECONDS`: the
+  background pass that drops it comes at least once a minute;
 - a credential made elsewhere holds here at once, and one switched off stops within `ROW_TRUSTED_SECONDS`.
 """
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from hsmkms.core.ports import Clock, Hsm, Store
 
 SECRET_KEPT_SECONDS: Final = 300
+SECRET_USED_SECONDS: Final = SECRET_KEPT_SECONDS - 60
 ROW_TRUSTED_SECONDS: Final = 5
 MOST_KEPT: Final = 10_000
 
@@ -107,7 +109,7 @@ class CredentialUseCases:
 
     def _fresh(self, access_id: AccessId, now: Instant) -> _Kept | None:
         kept = self._kept.get(access_id)
-        if kept is None or not kept.opened_at <= now < later(kept.opened_at, seconds=SECRET_KEPT_SECONDS):
+        if kept is None or not kept.opened_at <= now < later(kept.opened_at, seconds=SECRET_USED_SECONDS):
             return None
         return kept
 

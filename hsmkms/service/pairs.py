@@ -60,6 +60,8 @@ class PairPool:
             raise TokenUnavailable from error
         finally:
             self._waiting -= 1
+            # Now one less is ready, or one less is waited for: without this a burst would leave the pool empty.
+            self._wanted.set()
 
     def put_back(self, pair: FreshPair) -> None:
         """Return a pair that was taken and not shown to anyone."""

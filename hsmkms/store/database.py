@@ -114,15 +114,14 @@ class SqlStore:
     @staticmethod
     @asynccontextmanager
     async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        with TRANSLATED:
-            connection = await engine.connect()
+        connection = engine.connect()
         try:
             with TRANSLATED:
-                await connection.begin()
+                await finished(_begin(connection))
             yield connection
         finally:
             with TRANSLATED:
-                await finished(connection.close())  # rolls back what was not committed
+                await finished(_end(connection))
 
     # --- background passes -------------------------------------------------------------------------------
 
@@ -212,6 +211,16 @@ class SqlStore:
     async def _read(self, statement: Executable, parameters: Mapping[str, object]) -> Sequence[Row[Any]]:
         async with self.reading() as reading:
             return await reading.rows(statement, parameters)
+
+
+async def _begin(connection: AsyncConnection) -> None:
+    await connection.start()
+    await connection.begin()
+
+
+async def _end(connection: AsyncConnection) -> None:
+    if connection.sync_connection is not None:  # or it never started
+        await connection.close()  # rolls back what was not committed
 
 
 async def _commit(writing: SqlWriting) -> None:

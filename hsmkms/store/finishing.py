@@ -1,4 +1,9 @@
-"""Work that a cancelled caller lets finish: a commit must not be left half-heard."""
+"""Work that a cancelled caller lets finish.
+
+A request may be cancelled at any await. A commit must not be left half-heard then, and the driver runs statements in a
+thread that nothing can stop: a connection given up in the middle of one would keep its locks for an unknown time.
+Whatever is sent to the database is therefore awaited to its end, and the cancellation is raised after it.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from hsmkms.core.errors import AliasTaken, StoreUnavailable
 from hsmkms.core.ports import KeyPage
 from hsmkms.store import queries
 from hsmkms.store.failures import TRANSLATED
+from hsmkms.store.finishing import finished
 from hsmkms.store.rows import account_of, credential_of, key_of, pair_of, ticket_of
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class SqlReading:
             raise StoreUnavailable
         try:
             with TRANSLATED:
-                return await self.connection.execute(statement, parameters)
+                return await finished(self.connection.execute(statement, parameters))
         except AliasTaken:
             raise
         except BaseException:

@@ -62,9 +62,6 @@ async def require_current(path: Path, busy_seconds: float) -> None:
         StoreUnusable: there is none, it has another schema, or the file is no database.
         StoreUnavailable: another process kept it locked.
     """
-    if not path.exists():
-        message = f"There is no database {path}; run 'hsmkms init'."
-        raise StoreUnusable(message)
     await _within(sqlite.looking_engine(path, busy_seconds), path, _require_current)
 
 
@@ -85,6 +82,7 @@ def file_of(url: str) -> Path:
 
 async def _within(engine: AsyncEngine, path: Path, step: Callable[[Connection, Path], None]) -> None:
     """Take one step in a transaction, and say of an error what the operator, who is there, can mend."""
+    _require_file(path)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(step, path)
@@ -98,6 +96,12 @@ async def _within(engine: AsyncEngine, path: Path, step: Callable[[Connection, P
         raise StoreUnusable(message) from error
     finally:
         await engine.dispose()
+
+
+def _require_file(path: Path) -> None:
+    if not path.exists():  # SQLite would create it
+        message = f"There is no database {path}; run 'hsmkms init'."
+        raise StoreUnusable(message)
 
 
 def _require_current(connection: Connection, path: Path) -> None:

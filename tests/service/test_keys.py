@@ -12,7 +12,7 @@ from hsmkms.core.events import EventTag
 from hsmkms.core.ids import Instant, KeyId, later
 from hsmkms.core.keys import KeyState, Origin
 from hsmkms.core.material import Edition
-from hsmkms.service.commands import CreateKey, DescribeKeys, KeysShown, KeyShown, ListKeys
+from hsmkms.service.commands import CreateKey, DescribeKeys, KeyShown, KeysShown, ListKeys
 from tests.service.house import DAY
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ async def filling(pool: PairPool) -> AsyncIterator[None]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the pool tells nobody when it is full
             await asyncio.sleep(0)
 
 

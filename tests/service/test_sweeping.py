@@ -184,7 +184,7 @@ async def test_a_row_that_stays_as_it_is_does_not_hold_up_the_pass(house: House)
     async def found_for_ever(_now: Instant, _limit: int) -> list[object]:
         return list(found)
 
-    house.store.expired_keys = found_for_ever  # type: ignore[method-assign, assignment]
+    house.store.expired_keys = found_for_ever  # type: ignore[assignment]
     await house.sweeper.expire_material()
     assert (await house.key_row(key_id)).material is not None
 
@@ -199,7 +199,7 @@ async def test_a_step_that_fails_is_logged_and_the_others_still_happen(
     async def away(_now: Instant, _limit: int) -> list[object]:
         raise StoreUnavailable
 
-    house.store.overdue_tickets = away  # type: ignore[method-assign, assignment]
+    house.store.overdue_tickets = away  # type: ignore[assignment]
     with caplog.at_level(logging.WARNING):
         await house.sweeper.sweep()
     assert (await house.key_row(key_id)).material is None
@@ -215,6 +215,6 @@ async def test_a_clock_set_back_during_a_pass_removes_nothing_that_is_usable_aga
     async def seen_too_early(_now: Instant, limit: int) -> list[object]:
         return list(await house.sql.expired_keys(valid_to, limit))
 
-    house.store.expired_keys = seen_too_early  # type: ignore[method-assign, assignment]
+    house.store.expired_keys = seen_too_early  # type: ignore[assignment]
     await house.sweeper.expire_material()
     assert await house.state(key_id) is KeyState.ENABLED

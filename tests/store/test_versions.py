@@ -156,14 +156,22 @@ async def test_a_url_that_names_no_file_is_refused_in_one_sentence(url: str) -> 
         assert "hidden" not in str(caught.value)
 
 
-async def test_a_locked_database_is_unavailable_not_unusable(url: str, path: Path) -> None:
+async def test_a_database_can_be_opened_while_another_process_writes(url: str, path: Path) -> None:
     await upgrade(url)
-    intruder = sqlite3.connect(path, isolation_level=None)
-    intruder.execute("BEGIN EXCLUSIVE")
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN EXCLUSIVE")
+    await opened(url)
+    writer.close()
+
+
+async def test_a_database_locked_against_readers_is_unavailable_not_unusable(url: str, path: Path) -> None:
+    await upgrade(url)
+    owner = sqlite3.connect(path, isolation_level=None)
+    owner.execute("PRAGMA locking_mode=EXCLUSIVE")
+    owner.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StoreUnavailable):
         await opened(url)
-    intruder.execute("ROLLBACK")
-    intruder.close()
+    owner.close()
     await opened(url)
 
 

@@ -83,7 +83,7 @@ def of_material(bench: Workbench) -> Iterator[CheckFinding]:
     session, sealing = bench.session, bench.custody.material_sealing
     asked = templates.material(extractable=True)
     with session.temporary(session.generate_secret(bench.edition.material_bits, asked)) as temporary:
-        yield from _comparison(bench, profiles.TEMPORARY_MATERIAL, evidence.findings(session, temporary, asked))
+        yield from _comparison(bench, profiles.GENERATED_MATERIAL, evidence.findings(session, temporary, asked))
         blob = session.wrap(sealing, temporary, SEALING_MECHANISM)
         yield _refusal(
             bench,
@@ -97,6 +97,12 @@ def of_material(bench: Workbench) -> Iterator[CheckFinding]:
         yield _refusal(bench, profiles.REFUSES_WIDENING, lambda: session.copy(key, templates.widening()))
         yield _refusal(bench, profiles.REFUSES_CHANGES, lambda: session.change(key, Attribute.DERIVE, value=True))
     yield from _of_unsealing(bench, blob)
+
+
+def of_imported(bench: Workbench, key: pkcs11.Object) -> tuple[CheckFinding, ...]:
+    """Compare a temporary object that C_UnwrapKey made of wrapped material with what it was asked to be."""
+    found = evidence.findings(bench.session, key, templates.material(extractable=True))
+    return tuple(_comparison(bench, profiles.IMPORTED_MATERIAL, found))
 
 
 def _of_unsealing(bench: Workbench, blob: bytes) -> Iterator[CheckFinding]:

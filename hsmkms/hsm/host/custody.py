@@ -5,7 +5,8 @@ Laws:
 - nothing is created but by `create`, which only `hsmkms init` reaches, in a host of its own;
 - an object that is absent, doubled, of other attributes than it was made with, or that does not give its known answer,
   stops whoever needs it, with a sentence;
-- only objects with the deployment's own labels or planned ids are ever removed.
+- only objects with the deployment's own labels or planned ids are ever removed, and husks: files that SoftHSM left
+  when it was killed in the middle of making an object.
 """
 
 from __future__ import annotations
@@ -161,6 +162,15 @@ def open_custody(
 # --- init ----------------------------------------------------------------------------------------------
 
 
+def _husks(session: TokenSession) -> dict[int, pkcs11.Object]:
+    """Return the objects that say they belong to a session, by handle.
+
+    Called before this process has made any, and SoftHSM keeps those of other processes to them: whatever is found is a
+    file in the token's directory, whose making was interrupted or is under way elsewhere.
+    """
+    return {each.handle: each for each in session.find(templates.find_session_objects())}
+
+
 def create(
     session: TokenSession, deployment_id: str, planned: Iterable[CustodyObject], profile: Profile
 ) -> tuple[CustodyObject, ...]:
@@ -172,6 +182,7 @@ def create(
     Raises:
         TokenUnusable: the token does not make them as asked.
     """
+    husks = _husks(session) if profile.writes_softhsm_directory else {}
     made = []
     for item in planned:
         label = item.label(deployment_id)
@@ -189,4 +200,7 @@ def create(
             ) from error
         _require_as_made(session, key, item, label, profile)
         made.append(replace(item, challenge=challenge, answer=answer))
+    # Meanwhile an RSA pair was generated: what another process was making when we began is made by now.
+    for handle in husks.keys() & _husks(session).keys():
+        husks[handle].destroy()
     return tuple(made)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hsmkms.core.records import RecordIdentity
     from hsmkms.hsm.host.pairs import WrappingPair
     from hsmkms.hsm.host.workbench import Workbench
+    from hsmkms.hsm.report import CheckFinding
 
 LENGTHS: Final = (0, 1, 15, 16, 17, 24, 31, 32, 33, 48, 64)
 """In bytes: where tokens were seen to pad, truncate or take anything."""
@@ -135,10 +136,11 @@ def _of_algorithm(rounds: _Round, algorithm: WrappingAlgorithm) -> AlgorithmFind
     )
 
 
-def _value_len(rounds: _Round, algorithm: WrappingAlgorithm) -> str:
-    """Return how truthfully CKA_VALUE_LEN speaks of unwrapped keys."""
+def _of_imported(rounds: _Round, algorithm: WrappingAlgorithm) -> tuple[str, tuple[CheckFinding, ...]]:
+    """Return how truthfully CKA_VALUE_LEN speaks of unwrapped keys, and whether their attributes are as asked for."""
     mechanism, parameter = UNWRAPPING[algorithm]
-    said = {}
+    said: dict[int, object] = {}
+    checks: tuple[CheckFinding, ...] = ()
     for length in (16, 24, 32):
         ciphertext = outside.wrap(rounds.public_key, algorithm, outside.throw_away(length))
         template = templates.material(extractable=True)
@@ -146,9 +148,11 @@ def _value_len(rounds: _Round, algorithm: WrappingAlgorithm) -> str:
         key = session.unwrap(rounds.pair.private, ciphertext, template, mechanism, parameter)
         with session.temporary(key):
             said[length] = session.read(key, Attribute.VALUE_LEN)
+            checks = behaviour.of_imported(rounds.bench, key)
     if all(length == value for length, value in said.items()):
-        return "truthful for 16, 24 and 32 bytes"
-    return "not to be relied on: " + ", ".join(f"{length} bytes read {value}" for length, value in said.items())
+        return "truthful for 16, 24 and 32 bytes", checks
+    readings = ", ".join(f"{length} bytes read {value}" for length, value in said.items())
+    return f"not to be relied on: {readings}", checks
 
 
 def probe(bench: Workbench, token: TokenDescription) -> TokenReport:
@@ -161,12 +165,15 @@ def probe(bench: Workbench, token: TokenDescription) -> TokenReport:
     algorithms = tuple(_of_algorithm(rounds, algorithm) for algorithm in WrappingAlgorithm)
     working = [finding.algorithm for finding in algorithms if finding.works]
     checks = (*behaviour.of_custody(bench), *behaviour.of_pairs(bench), *behaviour.of_material(bench))
+    value_len, of_imported = (
+        _of_imported(rounds, working[0]) if working else ("not known: no algorithm works", ())
+    )
     return TokenReport(
         token=token,
         edition=bench.edition,
         algorithms=algorithms,
-        checks=checks,
-        value_len=_value_len(rounds, working[0]) if working else "not known: no algorithm works",
+        checks=checks + of_imported,
+        value_len=value_len,
         fingerprint_algorithm=ALGORITHM,
         fingerprint_note=_FINGERPRINT_NOTES[bench.edition],
     )

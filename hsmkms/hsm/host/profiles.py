@@ -35,7 +35,8 @@ class Profile:
 GENERATED_PAIR: Final = "wrapping pair as generated"
 NARROWED_PAIR: Final = "wrapping pair as kept"
 UNSEALED_PAIR: Final = "wrapping pair unsealed"
-TEMPORARY_MATERIAL: Final = "material before sealing"
+GENERATED_MATERIAL: Final = "generated material before sealing"
+IMPORTED_MATERIAL: Final = "imported material before sealing"
 UNSEALED_MATERIAL: Final = "material unsealed"
 CUSTODY: Final = "long-lived object"
 

@@ -140,6 +140,11 @@ def find_by_id(object_id: bytes) -> Template:
     return {Attribute.TOKEN: True, Attribute.ID: object_id}
 
 
+def find_session_objects() -> Template:
+    """Return the template that finds objects that do not outlive their session; on SoftHSM also what a kill left."""
+    return {Attribute.TOKEN: False}
+
+
 def find_by_label(label: str) -> Template:
     """Return the template that finds a token object by its CKA_LABEL."""
     return {Attribute.TOKEN: True, Attribute.LABEL: label}

@@ -1,0 +1,60 @@
+"""What the README says is run, and what it points to is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.e2e.running import HSMKMS, hsmkms
+
+if TYPE_CHECKING:
+    from tests.e2e.running import RunningService
+
+ROOT: Final = Path(__file__).parents[2]
+README: Final = (ROOT / "README.md").read_text()
+PAGES: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("softhsm/*.md")])
+
+
+def blocks(language: str) -> list[str]:
+    """Return the README's fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def test_the_program_imports_a_key(service: RunningService, tmp_path: Path) -> None:
+    (program,) = blocks("python")
+    for said, here in (
+        ("127.0.0.1:8765", service.endpoint),
+        ("var/credential.json", str(service.instance.folder / "credential.json")),
+    ):
+        assert said in program
+        program = program.replace(said, here)
+    done = subprocess.run(
+        [sys.executable, "-"], input=program, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (0, "Enabled\n"), done.stderr
+
+
+def test_every_command_it_names_exists() -> None:
+    commands = re.findall(r"^\| `hsmkms ([a-z ]+?)(?: [A-Z_]+)?` \|", README, re.MULTILINE)
+    assert len(commands) == 6
+    for command in commands:
+        assert "Usage:" in hsmkms(*command.split(), "--help").stdout
+    assert HSMKMS[-1] == "hsmkms"
+
+
+def test_the_first_commands_it_names_are_scripts_of_ours() -> None:
+    scripts = re.findall(r"^(\./\S+)", blocks("sh")[0], re.MULTILINE)
+    assert scripts == ["./scripts/run", "./scripts/test"]
+    assert all((ROOT / script).stat().st_mode & 0o100 for script in scripts)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("https://"):
+            assert (page.parent / target).exists(), target
