@@ -12,6 +12,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from dataclasses import dataclass
 from typing import Final
@@ -79,8 +80,13 @@ class _Packets:
         return await self._arrived.get()
 
     def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._control)
-        self._control.close()
+        if self._control.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._control)
+            self._control.close()
+        while not self._arrived.empty():
+            _, descriptors = self._arrived.get_nowait() or (b"", [])
+            for descriptor in descriptors:
+                os.close(descriptor)
 
 
 class SupervisorEnd:

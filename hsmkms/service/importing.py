@@ -12,6 +12,7 @@ as a refusal. A repeated request is answered in step 1.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -59,6 +60,12 @@ _TELLING: Final = (MaterialLengthWrong, MaterialMismatch)
 """Refusals that tell a caller that the padding was right."""
 
 
+MOST_IN_FLIGHT: Final = 64
+"""Imports at a time. Each counts as a failure of its pair until it succeeds: well below `MOST_PAIR_FAILURES`, or the
+successes under way would exhaust a shared pair."""
+PATIENCE_SECONDS: Final = 5.0
+
+
 @dataclass(frozen=True, slots=True)
 class _Admitted:
     """An attempt that has been counted."""
@@ -78,6 +85,7 @@ class ImportUseCases:
         self._hsm = hsm
         self._clock = clock
         self._edition = edition
+        self._places = asyncio.Semaphore(MOST_IN_FLIGHT)
 
     async def import_material(self, caller: Caller, command: ImportMaterial) -> Done:
         """Import wrapped material, or answer again what exactly this request already did.
@@ -94,8 +102,20 @@ class ImportUseCases:
             MaterialUndecryptable: the token could not unwrap it.
             MaterialLengthWrong: it is not of the edition's length.
             MaterialMismatch: the key once had other material.
+            TokenUnavailable: too many imports were under way for too long, or the token did not judge this one.
         """
         require_expiry(command.valid_to, self._clock.now())
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise TokenUnavailable from error
+        try:
+            return await self._import(caller, command)
+        finally:
+            self._places.release()
+
+    async def _import(self, caller: Caller, command: ImportMaterial) -> Done:
         spending = Spending(hashlib.sha256(command.ciphertext).digest(), command.valid_to)
 
         async def admit(writing: Writing) -> _Admitted | None:

@@ -181,10 +181,8 @@ class SqlStore:
             found = await deployment_in(writing)
             if found is None:
                 raise StoreUnusable("The deployment was removed from the database meanwhile; run 'hsmkms init' again.")
-            initialising = SqlInitialising(writing, found)
-            yield initialising
-            if initialising.marked:
-                await _commit(writing)
+            yield SqlInitialising(writing, found)
+            await _commit(writing)
 
     async def _patiently(self, stack: AsyncExitStack) -> SqlWriting:
         # In WAL mode the write lock, with which every writing transaction begins, is SQLite's exclusive lock.

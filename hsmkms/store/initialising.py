@@ -35,17 +35,12 @@ async def plan_into(writing: SqlWriting, plan: Deployment) -> None:
 
 
 class SqlInitialising:
-    """`core.ports.Initialising` over the transaction that holds the exclusive lock.
-
-    Attributes:
-        marked: whether `mark_ready` was called, so that there is something to commit.
-    """
+    """`core.ports.Initialising` over the transaction that holds the exclusive lock; only `mark_ready` writes in it."""
 
     def __init__(self, writing: SqlWriting, deployment: Deployment) -> None:
         """Initialise `deployment` in the transaction `writing`."""
         self._writing = writing
         self._deployment = deployment
-        self.marked = False
 
     @property
     def deployment(self) -> Deployment:
@@ -69,7 +64,6 @@ class SqlInitialising:
             )
         await self._writing.append(event)
         self._deployment = replace(deployment, ready=True)
-        self.marked = True
 
 
 def _identity(deployment: Deployment) -> tuple[object, ...]:

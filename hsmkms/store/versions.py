@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -99,8 +100,15 @@ async def _within(engine: AsyncEngine, path: Path, step: Callable[[Connection, P
 
 
 def _require_file(path: Path) -> None:
-    if not path.exists():  # SQLite would create it
+    """Ask before SQLite does: it would create the file, and a driver's thread that cannot open it outlives the try.
+
+    The file itself is not opened here: closing it again would end the locks that this process holds on it.
+    """
+    if not path.exists():
         message = f"There is no database {path}; run 'hsmkms init'."
+        raise StoreUnusable(message)
+    if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
+        message = f"{path} is not a file that this user can read and write; correct store.url, or the file."
         raise StoreUnusable(message)
 
 

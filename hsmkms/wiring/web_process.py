@@ -41,6 +41,7 @@ from hsmkms.wiring.adapters import SystemClock, opened_store, ready_deployment
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Awaitable, Callable
 
     from hsmkms.config import Settings
     from hsmkms.hsm.handover import OfferedHost
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 SWEEP_SECONDS: Final = 5.0
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("hsmkms.wiring.web_process")  # run as a program, its __name__ is __main__
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class _Arrivals:
         self._end = end
         self._pool = pool
         self._probing = asyncio.Lock()
-        self._probed = False
+        self.probed = asyncio.Event()
 
     async def run(self) -> None:
         """Attach every host that is offered, until the supervisor is gone.
@@ -117,20 +118,20 @@ class _Arrivals:
         except TokenUnavailable:
             self._end.give_up(offer.host)
         except TokenUnusable as fault:
-            if not self._probed:
+            if not self.probed.is_set():
                 raise
             _LOG.error("a host cannot be used and is replaced", extra={"host": offer.host, "reason": fault.message})
             self._end.give_up(offer.host)
 
     async def _probe_once(self) -> None:
         async with self._probing:
-            if self._probed:
+            if self.probed.is_set():
                 return
             report = await self._pool.probe()
             for exception in report.exceptions:
                 _LOG.warning("the token falls short", extra={"exception": exception})
             _LOG.info("serving", extra={"token": report.token.label, "algorithms": sorted(report.working)})
-            self._probed = True
+            self.probed.set()
 
 
 async def serve_web(settings: Settings, listening: socket.socket, control: socket.socket) -> None:
@@ -152,9 +153,10 @@ async def serve_web(settings: Settings, listening: socket.socket, control: socke
             [TencentDialect(parts.service, SystemClock(), settings.edition)], Limits(), _health(store, pool)
         )
         serving = asyncio.create_task(serve(app, listening, tls, settings.listen.shutdown_seconds, stop))
+        arrivals = _Arrivals(end, pool)
         behind = [
-            asyncio.create_task(_Arrivals(end, pool).run()),
-            asyncio.create_task(parts.pairs.keep_filled()),
+            asyncio.create_task(arrivals.run()),
+            asyncio.create_task(_after(arrivals.probed, parts.pairs.keep_filled)),
             asyncio.create_task(parts.sweeper.keep_sweeping(SWEEP_SECONDS)),
         ]
         try:
@@ -164,6 +166,11 @@ async def serve_web(settings: Settings, listening: socket.socket, control: socke
                 task.cancel()
             await asyncio.gather(serving, *behind, return_exceptions=True)
             await pool.close()
+
+
+async def _after(event: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+    await event.wait()
+    await work()
 
 
 async def _until_one_ends(serving: asyncio.Task[None], behind: list[asyncio.Task[None]]) -> None:

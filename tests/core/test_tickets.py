@@ -16,11 +16,12 @@ from hsmkms.core.tickets import (
     MOST_GIVEN_BACK,
     MOST_LIVE_TICKETS,
     MOST_PAIR_FAILURES,
+    FreshPair,
     Pair,
     Ticket,
     TicketState,
 )
-from tests.core.examples import NOW, a_pair, a_ticket, spending
+from tests.core.examples import NOW, PAIR_ID, a_pair, a_ticket, spending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,7 +264,7 @@ def test_an_import_token_is_base64_without_padding_within_the_documented_length(
 
 
 def test_neither_digests_nor_private_halves_are_printed() -> None:
-    shown = repr(BY_STATE[TicketState.SPENT]) + repr(a_pair())
+    shown = repr(BY_STATE[TicketState.SPENT]) + repr(a_pair()) + repr(FreshPair(PAIR_ID, b"der", b"private half"))
     assert "digest 1" not in shown
     assert "private half" not in shown
 

@@ -56,8 +56,10 @@ def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> 
     return value
 
 
-def hsmkms(*arguments: str, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
-    """Run a command of ours to its end."""
+def hsmkms(
+    *arguments: str, expect: int | None = 0, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours to its end; `env` is added to the environment."""
     done = subprocess.run(
         [*HSMKMS, *arguments],
         capture_output=True,
@@ -65,6 +67,7 @@ def hsmkms(*arguments: str, expect: int | None = 0) -> subprocess.CompletedProce
         timeout=COMMAND_SECONDS,
         check=False,
         stdin=subprocess.DEVNULL,
+        env={**os.environ, **(env or {})},
     )
     if expect is not None:
         assert done.returncode == expect, (arguments, done.returncode, done.stdout, done.stderr)
@@ -153,8 +156,8 @@ class RunningService:
     process: subprocess.Popen[bytes] = field(init=False)
     log: Path = field(init=False)
 
-    def start(self, *, ready: bool = True) -> None:
-        """Start it, and wait until it is ready."""
+    def start(self, *, ready: bool = True, env: dict[str, str] | None = None) -> None:
+        """Start it with `env` added to its environment, and wait until it is ready."""
         self.log = self.instance.folder / f"serve-{secrets.token_hex(3)}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -162,6 +165,7 @@ class RunningService:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **(env or {})},
             )
         if ready:
             self.until_ready()
@@ -253,7 +257,9 @@ class Client:
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             os.environ.pop(name, None)
             os.environ.pop(name.upper(), None)
-        http = HttpProfile(protocol="http", endpoint=endpoint, reqTimeout=30, **profile)
+        self.endpoint = endpoint
+        self.keys = keys
+        http = HttpProfile(**{"protocol": "http", "endpoint": endpoint, "reqTimeout": 30, **profile})
         self.sdk = kms_client.KmsClient(
             credential.Credential(keys["secret_id"], keys["secret_key"]),
             "ap-guangzhou",

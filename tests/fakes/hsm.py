@@ -1,7 +1,7 @@
 """A token in software, which keeps every promise of `core.ports.Hsm` but the one that it is a token.
 
-It really wraps, unwraps and seals (with `cryptography`), so that whatever a client may send can be sent to it. Its hooks
-let a test hold, break or kill a call before and after the material was judged.
+It really wraps, unwraps and seals (with `cryptography`), so that whatever a client may send can be sent to it. Its
+hooks let a test hold, break or kill a call before and after the material was judged.
 """
 
 from __future__ import annotations

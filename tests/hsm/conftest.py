@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from hsmkms.core.material import Edition
-from hsmkms.hsm.client import HostPool
+from hsmkms.hsm.client import HostPool, PoolLimits
 from tests.hsm import tokens
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from hsmkms.core.custody import Deployment
     from hsmkms.hsm.report import TokenReport
+    from hsmkms.hsm.spawn import HostProcess
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,34 @@ async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
     yield Served(token, deployment, pool, await pool.probe())
     await pool.close()
     await host.wait()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def deployment(softhsm: tokens.TestToken) -> Deployment:
+    return await tokens.initialised(softhsm, tokens.planned(Edition.FIPS))
+
+
+class Hosts:
+    """A pool and the hosts in it, which a test may kill."""
+
+    def __init__(self, token: tokens.TestToken, deployment: Deployment, limits: PoolLimits) -> None:
+        self.lost: list[str] = []
+        self.pool = HostPool(deployment, limits, self.lost.append)
+        self.processes: list[HostProcess] = []
+        self._token = token
+
+    async def add(self, **changed: object) -> HostProcess:
+        process = await tokens.start(self._token, Edition.FIPS, **changed)
+        self.processes.append(process)
+        await self.pool.add(process.name, process.socket, sessions=int(str(changed.get("sessions", 1))))
+        return process
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def hosts(softhsm: tokens.TestToken, deployment: Deployment) -> AsyncIterator[Hosts]:
+    made = Hosts(softhsm, deployment, PoolLimits(queue_seconds=20, verb_timeout_seconds=20))
+    yield made
+    await made.pool.close()
+    for process in made.processes:
+        process.kill()
+        await process.wait()

@@ -71,7 +71,9 @@ def test_a_header_announcing_more_than_a_mebibyte_is_refused() -> None:
         messages.payload_length(((1 << 20) + 1).to_bytes(4, "big"))
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x00", b"\xc1", msgspec.msgpack.encode({"number": 1, "verb": {"type": "C_Sign"}})])
+@pytest.mark.parametrize(
+    "payload", [b"", b"\x00", b"\xc1", msgspec.msgpack.encode({"number": 1, "verb": {"type": "C_Sign"}})]
+)
 def test_what_is_no_request_is_refused(payload: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         messages.parse_request(payload)

@@ -60,7 +60,9 @@ def test_every_doubtful_length_was_tried_and_only_the_right_one_came_through(
 
 def test_both_halves_of_the_length_proof_are_needed_on_softhsm(served: Served) -> None:
     refused_by = {
-        each.length_bytes: each.refused_by for each in finding(served.report, SHA_1).lengths if each.plaintext == "random"
+        each.length_bytes: each.refused_by
+        for each in finding(served.report, SHA_1).lengths
+        if each.plaintext == "random"
     }
     other = 16 if served.edition is Edition.FIPS else 32
     if served.token.kind == "softhsm":
@@ -147,18 +149,14 @@ def test_the_report_is_plain_json(served: Served) -> None:
 
 
 def changed_check(report: TokenReport, name: str, **changes: object) -> TokenReport:
-    checks = tuple(
-        msgspec.structs.replace(each, **changes) if each.check == name else each for each in report.checks
-    )
+    checks = tuple(msgspec.structs.replace(each, **changes) if each.check == name else each for each in report.checks)
     return msgspec.structs.replace(report, checks=checks)
 
 
 def test_a_wrong_length_that_came_through_stops_serve(served: Served) -> None:
     found = finding(served.report, SHA_1)
     lengths = tuple(
-        msgspec.structs.replace(each, accepted=True)
-        if (each.length_bytes, each.plaintext) == (24, "random")
-        else each
+        msgspec.structs.replace(each, accepted=True) if (each.length_bytes, each.plaintext) == (24, "random") else each
         for each in found.lengths
     )
     report = msgspec.structs.replace(served.report, algorithms=(msgspec.structs.replace(found, lengths=lengths),))

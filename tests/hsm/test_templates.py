@@ -37,7 +37,7 @@ def test_modifiable_is_last_because_softhsm_takes_nothing_after_it(name: str) ->
 
 
 def test_a_template_with_something_after_modifiable_is_refused() -> None:
-    wrong = {Attribute.MODIFIABLE: False, Attribute.LABEL: "late"}
+    wrong: templates.Template = {Attribute.MODIFIABLE: False, Attribute.LABEL: "late"}
     with pytest.raises(TypeError):
         templates.Mapper().checked(wrong)
 

@@ -1,4 +1,4 @@
-"""The service on the real store, a stopped clock and a software token, with the steps that its tests take."""
+"""The service on the real store, a stopped clock and the fake token, with the steps that its tests take."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hsmkms.service.keys import KeyUseCases
 from hsmkms.service.pairs import PairPool
 from hsmkms.service.sweeping import Sweeper
 from tests.fakes.clock import StoppedClock
-from tests.service.software_hsm import SoftwareHsm, wrapped
+from tests.service.counted_hsm import CountedHsm, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -63,7 +63,7 @@ class House:
     def __init__(self, store: SqlStore, settings: Settings) -> None:
         edition = Edition.FIPS
         self.clock = StoppedClock()
-        self.hsm = SoftwareHsm(edition)
+        self.hsm = CountedHsm(edition)
         self.sql = store
         self.store = BreakableStore(store)
         self.settings = settings
@@ -112,10 +112,15 @@ class House:
         return issued
 
     def command(
-        self, parameters: ImportParameters, material: bytes = MATERIAL, *, valid_to: Instant | None = None
+        self,
+        parameters: ImportParameters,
+        material: bytes = MATERIAL,
+        algorithm: WrappingAlgorithm = OAEP,
+        *,
+        valid_to: Instant | None = None,
     ) -> ImportMaterial:
         """Return the import of `material`, wrapped anew."""
-        ciphertext = wrapped(parameters.public_key, material)
+        ciphertext = wrapped(parameters.public_key, material, algorithm)
         return ImportMaterial(parameters.key_id, parameters.import_token, ciphertext, valid_to)
 
     async def run(self, command: ImportMaterial) -> None:

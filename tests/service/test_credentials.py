@@ -153,7 +153,7 @@ async def test_while_the_token_is_away_what_was_opened_still_works_and_the_rest_
 ) -> None:
     other = await house.credentials.create(ACCOUNT, ROLES)
     await house.credentials.open(issued.access_id)
-    house.hsm.down = True
+    house.hsm.sick = True
     house.clock.advance(10)
     assert await house.credentials.open(issued.access_id) is not None
     with pytest.raises(TokenUnavailable):

@@ -26,8 +26,8 @@ from hsmkms.core.ids import Instant, later
 from hsmkms.core.keys import DEFAULT_POLICY, LATEST_EXPIRY, KeyAction, KeyState, StatePolicy
 from hsmkms.core.tickets import TicketState
 from hsmkms.core.wrapping import WrappingAlgorithm
+from tests.service.counted_hsm import UNDECRYPTABLE, wrapped
 from tests.service.house import DAY, MATERIAL, OTHER_MATERIAL, Settings
-from tests.service.software_hsm import UNDECRYPTABLE, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -174,6 +174,30 @@ async def test_sixty_four_failing_imports_at_once_reach_the_token_ten_times(hous
     assert len(await house.events(EventTag.TICKET_LAPSED)) == 1
 
 
+async def test_two_processes_on_one_database_count_the_same_attempts(
+    housed: Callable[..., Awaitable[House]],
+) -> None:
+    house, other = await housed(), await housed()
+    other.hsm.share_with(house.hsm)
+    bad = undecryptable(house.command(await house.parameters(await house.key())))
+    faults = await asyncio.gather(*(refusal(each, bad) for _ in range(16) for each in (house, other)))
+    assert {type(fault) for fault in faults} == {MaterialUndecryptable, ImportTokenOver}
+    assert house.hsm.calls + other.hsm.calls == 10
+    assert (await house.ticket(bad)).attempts == 10
+
+
+async def test_two_processes_asked_for_the_same_import_bring_one_material(
+    housed: Callable[..., Awaitable[House]],
+) -> None:
+    house, other = await housed(), await housed()
+    other.hsm.share_with(house.hsm)
+    key_id = await house.key()
+    command = house.command(await house.parameters(key_id))
+    await asyncio.gather(*(each.run(command) for _ in range(3) for each in (house, other)))
+    assert len(await house.events(EventTag.MATERIAL_IMPORTED)) == 1
+    assert await other.state(key_id) is KeyState.ENABLED
+
+
 async def test_an_attempt_is_committed_before_the_token_is_called(
     house: House, opened: Callable[[], Awaitable[SqlStore]]
 ) -> None:
@@ -267,7 +291,7 @@ async def test_a_store_that_fails_at_the_commit_answers_unavailable_and_changes_
 async def test_an_attempt_that_the_token_did_not_judge_is_given_back_ten_times(house: House) -> None:
     key_id = await house.key()
     command = house.command(await house.parameters(key_id))
-    house.hsm.down = True
+    house.hsm.sick = True
     for count in range(10):
         assert isinstance(await refusal(house, command), TokenUnavailable)
         ticket = await house.ticket(command)
@@ -284,9 +308,9 @@ async def test_an_attempt_that_the_token_did_not_judge_is_given_back_ten_times(h
 async def test_after_an_outage_the_same_ticket_imports(house: House) -> None:
     key_id = await house.key()
     command = house.command(await house.parameters(key_id))
-    house.hsm.down = True
+    house.hsm.sick = True
     await refusal(house, command)
-    house.hsm.down = False
+    house.hsm.sick = False
     await house.run(command)
     assert await house.state(key_id) is KeyState.ENABLED
 
@@ -318,7 +342,7 @@ async def test_the_same_request_again_succeeds_without_the_token_and_changes_not
     command = await house.imported(key_id, valid_to=later(house.clock.now(), seconds=2 * DAY))
     before = (await house.key_row(key_id), await house.ticket(command), await house.pair(command), await house.events())
     house.clock.advance(DAY - 1)
-    house.hsm.down = True
+    house.hsm.sick = True
     await house.run(command)
     after = (await house.key_row(key_id), await house.ticket(command), await house.pair(command), await house.events())
     assert (house.hsm.calls, after) == (1, before)
@@ -528,11 +552,23 @@ async def test_an_import_over_expired_material_records_the_expiry_too(house: Hou
 async def test_under_pkcs1_v1_5_every_refusal_of_the_token_reads_the_same(house: House, material: bytes) -> None:
     key_id = await house.key()
     await house.imported(key_id)
-    command = house.command(await house.parameters(key_id, PKCS1), material)
+    command = house.command(await house.parameters(key_id, PKCS1), material, PKCS1)
     told, plain = await refusal(house, command), await refusal(house, undecryptable(command))
     assert type(told) is type(plain) is MaterialUndecryptable
     assert told.message == plain.message
     assert (await house.ticket(command)).attempts == 2
+
+
+async def test_even_a_token_that_tells_a_wrong_length_apart_is_not_repeated_under_pkcs1_v1_5(house: House) -> None:
+    command = house.command(await house.parameters(await house.key(), PKCS1), MATERIAL, PKCS1)
+
+    async def tell() -> None:
+        raise MaterialLengthWrong(256)
+
+    house.hsm.before_judging = tell
+    assert type(await refusal(house, command)) is MaterialUndecryptable
+    [refused] = await house.events(EventTag.MATERIAL_REFUSED)
+    assert refused.detail["reason"] == "MaterialLengthWrong"
 
 
 async def test_under_oaep_length_and_mismatch_are_told_apart(house: House) -> None:

@@ -46,7 +46,7 @@ async def test_a_generated_key_begins_enabled_with_material_that_opens_for_it_on
 
 
 async def test_no_key_is_created_while_the_token_is_away(house: House) -> None:
-    house.hsm.down = True
+    house.hsm.sick = True
     with pytest.raises(TokenUnavailable):
         await house.key(origin=Origin.GENERATED)
     assert (await listed(house)).total == 0

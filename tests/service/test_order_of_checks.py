@@ -27,8 +27,8 @@ from hsmkms.core.keys import Origin
 from hsmkms.core.secrets import ImportToken
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.service.commands import DeleteMaterial, DescribeKey, GetImportParameters, ImportMaterial, SwitchKey
+from tests.service.counted_hsm import UNDECRYPTABLE, wrapped
 from tests.service.house import DAY, OTHER_MATERIAL, Settings
-from tests.service.software_hsm import UNDECRYPTABLE, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

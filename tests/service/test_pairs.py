@@ -11,7 +11,7 @@ import pytest
 from hsmkms.core.errors import TokenUnavailable
 from hsmkms.core.material import Edition
 from hsmkms.service.pairs import PairPool
-from tests.service.software_hsm import SoftwareHsm
+from tests.service.counted_hsm import CountedHsm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,12 +32,12 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def a_pool(hsm: SoftwareHsm, *, ready_pairs: int = 3, patience_seconds: float = 10.0) -> PairPool:
+def a_pool(hsm: CountedHsm, *, ready_pairs: int = 3, patience_seconds: float = 10.0) -> PairPool:
     return PairPool(hsm, Edition.FIPS, ready_pairs=ready_pairs, patience_seconds=patience_seconds)
 
 
 async def test_the_pool_fills_up_and_refills_what_was_taken() -> None:
-    hsm = SoftwareHsm()
+    hsm = CountedHsm(Edition.FIPS)
     pool = a_pool(hsm)
     async with filling(pool):
         await until(lambda: pool.level == 3)
@@ -48,7 +48,7 @@ async def test_the_pool_fills_up_and_refills_what_was_taken() -> None:
 
 
 async def test_without_a_stock_each_pair_is_made_when_it_is_asked_for() -> None:
-    hsm = SoftwareHsm()
+    hsm = CountedHsm(Edition.FIPS)
     pool = a_pool(hsm, ready_pairs=0)
     async with filling(pool):
         assert hsm.pairs_made == []
@@ -56,7 +56,7 @@ async def test_without_a_stock_each_pair_is_made_when_it_is_asked_for() -> None:
 
 
 async def test_no_two_callers_get_the_same_pair() -> None:
-    hsm = SoftwareHsm()
+    hsm = CountedHsm(Edition.FIPS)
     pool = a_pool(hsm)
     async with filling(pool):
         taken = await asyncio.gather(*(pool.take() for _ in range(20)))
@@ -65,8 +65,8 @@ async def test_no_two_callers_get_the_same_pair() -> None:
 
 
 async def test_a_caller_waits_no_longer_than_the_patience() -> None:
-    hsm = SoftwareHsm()
-    hsm.down = True
+    hsm = CountedHsm(Edition.FIPS)
+    hsm.sick = True
     pool = a_pool(hsm, patience_seconds=0.05)
     async with filling(pool):
         with pytest.raises(TokenUnavailable):
@@ -75,7 +75,7 @@ async def test_a_caller_waits_no_longer_than_the_patience() -> None:
 
 
 async def test_a_pair_that_comes_after_patience_ran_out_is_kept_for_the_next() -> None:
-    hsm = SoftwareHsm()
+    hsm = CountedHsm(Edition.FIPS)
     released = asyncio.Event()
 
     async def slow() -> None:
@@ -93,7 +93,7 @@ async def test_a_pair_that_comes_after_patience_ran_out_is_kept_for_the_next() -
 
 
 async def test_a_caller_that_gives_up_takes_no_pair_with_it() -> None:
-    hsm = SoftwareHsm()
+    hsm = CountedHsm(Edition.FIPS)
     pool = a_pool(hsm, ready_pairs=1)
     asked = [asyncio.create_task(pool.take()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -107,18 +107,18 @@ async def test_a_caller_that_gives_up_takes_no_pair_with_it() -> None:
 
 
 async def test_after_an_outage_the_pool_fills_by_itself(caplog: pytest.LogCaptureFixture) -> None:
-    hsm = SoftwareHsm()
-    hsm.down = True
+    hsm = CountedHsm(Edition.FIPS)
+    hsm.sick = True
     pool = a_pool(hsm, ready_pairs=1)
     async with filling(pool):
         await until(lambda: bool(caplog.records))
-        hsm.down = False
+        hsm.sick = False
         await pool.take()
     assert caplog.records[0].getMessage() == "no wrapping pair could be made"
 
 
 async def test_a_pair_put_back_is_handed_out_again_once() -> None:
-    hsm = SoftwareHsm()
+    hsm = CountedHsm(Edition.FIPS)
     pool = a_pool(hsm, ready_pairs=0)
     async with filling(pool):
         pair = await pool.take()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -218,3 +219,17 @@ async def test_a_clock_set_back_during_a_pass_removes_nothing_that_is_usable_aga
     house.store.expired_keys = seen_too_early  # type: ignore[assignment]
     await house.sweeper.expire_material()
     assert await house.state(key_id) is KeyState.ENABLED
+
+
+async def test_the_passes_go_on_until_they_are_cancelled(house: House) -> None:
+    key_id = await house.key()
+    await house.imported(key_id, valid_to=later(house.clock.now(), seconds=5))
+    passes = asyncio.create_task(house.sweeper.keep_sweeping(0))
+    await asyncio.sleep(0)
+    house.clock.advance(5)
+    async with asyncio.timeout(10):
+        while (await house.key_row(key_id)).material is not None:
+            assert not passes.done()
+    passes.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await passes

@@ -128,7 +128,7 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(url: str, pa
 async def test_a_directory_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}"
     for attempt in (opened, upgrade):
-        with pytest.raises(StoreUnusable, match="cannot be opened"):
+        with pytest.raises(StoreUnusable, match="is not a file that this user can read and write"):
             await attempt(url)
 
 

@@ -162,7 +162,7 @@ def open_custody(
 # --- init ----------------------------------------------------------------------------------------------
 
 
-def _husks(session: TokenSession) -> dict[int, pkcs11.Object]:
+def _husks(session: TokenSession) -> dict[int | None, pkcs11.Object]:
     """Return the objects that say they belong to a session, by handle.
 
     Called before this process has made any, and SoftHSM keeps those of other processes to them: whatever is found is a

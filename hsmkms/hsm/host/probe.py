@@ -165,9 +165,7 @@ def probe(bench: Workbench, token: TokenDescription) -> TokenReport:
     algorithms = tuple(_of_algorithm(rounds, algorithm) for algorithm in WrappingAlgorithm)
     working = [finding.algorithm for finding in algorithms if finding.works]
     checks = (*behaviour.of_custody(bench), *behaviour.of_pairs(bench), *behaviour.of_material(bench))
-    value_len, of_imported = (
-        _of_imported(rounds, working[0]) if working else ("not known: no algorithm works", ())
-    )
+    value_len, of_imported = _of_imported(rounds, working[0]) if working else ("not known: no algorithm works", ())
     return TokenReport(
         token=token,
         edition=bench.edition,

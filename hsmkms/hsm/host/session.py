@@ -9,11 +9,12 @@ Laws:
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pkcs11
-from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, _pkcs11
 
 from hsmkms.hsm.host import templates
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 AES_BLOCK_BYTES: Final = 16
 MAC_KEY_BITS: Final = 256
 _BITS: Final = 8
+
+_logger: Final = logging.getLogger(__name__)
+_search: Final[Any] = _pkcs11.SearchIter  # type: ignore[attr-defined] # the class is there, the stub lacks it
+"""What Session.get_objects is made of; used directly, because that gives up at the first object it cannot read."""
 
 
 class TokenSession:
@@ -39,8 +44,19 @@ class TokenSession:
         return self._mapper.checked(template)
 
     def find(self, template: Template) -> list[pkcs11.Object]:
-        """Return every object that the template matches."""
-        return list(self._session.get_objects(self._checked(template)))
+        """Return every object that the template matches and that can be read.
+
+        SoftHSM finds files that were half written when a process was killed, and then cannot read them
+        (CKR_ATTRIBUTE_VALUE_INVALID); whatever they were to be, they are nobody's key.
+        """
+        found: list[pkcs11.Object] = []
+        with _search(self._session, self._checked(template), 1) as search:
+            for batch in search:
+                try:
+                    found.extend(batch)
+                except pkcs11.PKCS11Error as error:
+                    _logger.warning("an object cannot be read", extra={"answer": type(error).__name__})
+        return found
 
     def random(self, size: int) -> bytes:
         """Return `size` bytes of the token's random generator."""

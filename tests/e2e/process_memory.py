@@ -1,0 +1,132 @@
+"""Searching another process's memory for secrets, while it works.
+
+A sample stops the process (SIGSTOP), copies its mappings out of /proc/PID/mem, and lets it go on. The copy is searched
+for each form of each secret. What has not changed since the last sample was searched then, so only what did change is
+searched again: each sample is worth a search of everything, and hundreds of them take a minute.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_CHUNK: Final = 64 * 1024
+_STOP_SECONDS: Final = 5.0
+_BASE64_GROUP: Final = 3
+_WHOLE_EVERY: Final = 50
+"""Every so many samples the read-only mappings of files are read as well, which show what is in the files."""
+_UNREADABLE: Final = ("[vvar", "[vsyscall]")
+"""Pages of the kernel's, which /proc/PID/mem does not give."""
+
+
+def forms(secret: bytes) -> dict[str, bytes]:
+    """Return what to search for to find `secret`, or one half of it, raw, in hexadecimal or in base64.
+
+    In base64 the characters depend on how many bytes stand before the secret, modulo 3; those that also depend on what
+    its neighbours are left out.
+    """
+    half = len(secret) // 2
+    halves = {"first half": secret[:half], "second half": secret[half:]}
+    found: dict[str, bytes] = {}
+    for which, part in halves.items():
+        found[f"{which}, raw"] = part
+        found[f"{which}, hexadecimal"] = part.hex().encode()
+        found[f"{which}, HEXADECIMAL"] = part.hex().upper().encode()
+        for before in range(_BASE64_GROUP):
+            group = bytes(before) + part
+            whole = len(group) // _BASE64_GROUP * 4
+            text = base64.b64encode(group)[(before * 4 + 2) // _BASE64_GROUP : whole]
+            found[f"{which}, base64 after {before}"] = text
+            found[f"{which}, URL-safe base64 after {before}"] = text.translate(bytes.maketrans(b"+/", b"-_"))
+    return found
+
+
+class ProcessMemory:
+    """What a process had in its memory, sample by sample."""
+
+    def __init__(self, pid: int, secrets: Mapping[str, bytes]) -> None:
+        """Search the process `pid` for the forms of each of `secrets`, by their names."""
+        self.pid = pid
+        self.samples = 0
+        self.searched_bytes = 0
+        self.found: set[str] = set()
+        """`name: form` of everything that any sample showed."""
+        self._needles = {
+            f"{name}: {form}": text for name, secret in secrets.items() for form, text in forms(secret).items()
+        }
+        self._margin = max(map(len, self._needles.values())) - 1
+        self._seen: dict[tuple[int, int], bytes] = {}
+
+    def mapped_files(self) -> frozenset[str]:
+        """Return the names of the files that the process has mapped."""
+        return frozenset(path for _, _, _, path in self._mappings() if path.startswith("/"))
+
+    def sample(self) -> set[str]:
+        """Take one sample; return which forms are in it that were not in the memory searched before."""
+        with self._stopped():
+            taken = dict(self._read())
+        new: set[str] = set()
+        for mapping, content in taken.items():
+            for piece in self._changed(self._seen.get(mapping, b""), content):
+                self.searched_bytes += len(piece)
+                new.update(name for name, text in self._needles.items() if text in piece)
+        self._seen = taken
+        self.samples += 1
+        self.found |= new
+        return new
+
+    @contextlib.contextmanager
+    def _stopped(self) -> Iterator[None]:
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            deadline = time.monotonic() + _STOP_SECONDS
+            while not self._all_threads_stopped():
+                assert time.monotonic() < deadline, "the process does not stop"
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
+    def _all_threads_stopped(self) -> bool:
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        return all((task / "stat").read_bytes().rpartition(b")")[2].split()[0] == b"T" for task in tasks)
+
+    def _mappings(self) -> Iterator[tuple[int, int, str, str]]:
+        """Return start, end, permissions and path of each mapping (proc_pid_maps(5))."""
+        for line in Path(f"/proc/{self.pid}/maps").read_text().splitlines():
+            extent, permissions, _offset, _device, _inode, *path = line.split(maxsplit=5)
+            start, end = (int(part, 16) for part in extent.split("-"))
+            yield start, end, permissions, "".join(path)
+
+    def _read(self) -> Iterator[tuple[tuple[int, int], bytes]]:
+        whole = self.samples % _WHOLE_EVERY == 0
+        with Path(f"/proc/{self.pid}/mem").open("rb", buffering=0) as memory:
+            for start, end, permissions, path in self._mappings():
+                if "r" not in permissions or path.startswith(_UNREADABLE):
+                    continue
+                if not whole and "w" not in permissions and path.startswith("/"):
+                    continue
+                content = os.pread(memory.fileno(), end - start, start)
+                assert len(content) == end - start, (path, permissions)
+                yield (start, end), content
+
+    def _changed(self, before: bytes, after: bytes) -> Iterator[bytes]:
+        """Return the parts of `after` that may hold what `before` did not, neighbours' margins included."""
+        if before == after:
+            return
+        begin: int | None = None
+        for offset in range(0, len(after), _CHUNK):
+            if before[offset : offset + _CHUNK] != after[offset : offset + _CHUNK]:
+                begin = offset if begin is None else begin
+            elif begin is not None:
+                yield after[max(0, begin - self._margin) : offset + self._margin]
+                begin = None
+        if begin is not None:
+            yield after[max(0, begin - self._margin) :]

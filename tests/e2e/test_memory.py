@@ -1,0 +1,72 @@
+"""The web process never holds the material nor the PIN, and never maps the module; shown by looking into it at work."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.e2e.import_loop import importing
+from tests.e2e.process_memory import ProcessMemory, forms
+from tests.e2e.running import Instance, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.running import RunningService
+
+SAMPLES: Final = 500
+FIND_SECONDS: Final = 60.0
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[RunningService]:
+    with Instance.make(tmp_path / "instance").serving() as running:
+        yield running
+
+
+def half_sent(service: RunningService, content: bytes) -> socket.socket:
+    """Return a connection on which a request has begun: the service holds `content` and waits for the rest."""
+    host, port = service.endpoint.split(":")
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    head = f"POST / HTTP/1.1\r\nHost: {service.endpoint}\r\nContent-Length: {len(content) + 1}\r\n\r\n"
+    connection.sendall(head.encode() + content)
+    return connection
+
+
+@pytest.mark.timeout(300)
+def test_neither_material_nor_pin_is_ever_in_the_web_process(served: RunningService) -> None:
+    module = "libsofthsm2.so"
+    pin = (served.instance.folder / "pin").read_bytes().strip()
+    planted = secrets.token_bytes(32)
+    (web,) = served.pids("web")
+    with importing(served) as loop:
+        memory = ProcessMemory(web, {"material": loop.material, "PIN": pin, "planted": planted})
+        until(lambda: loop.imports, "the first import")
+        before = loop.imports
+        while memory.samples < SAMPLES:
+            memory.sample()
+            assert not any(module in path for path in memory.mapped_files())
+        assert loop.imports - before > SAMPLES // 10, "nothing was in flight while samples were taken"
+        assert memory.found == set()
+
+        # The same search, a moment later, finds every form of what is really there.
+        with half_sent(served, b" ".join(forms(planted).values())):
+            expected = {f"planted: {form}" for form in forms(planted)}
+            until(lambda: memory.sample() and memory.found >= expected, "what was planted is found")
+        assert memory.found == expected
+    assert served.pids("web") == [web], "the web process was replaced while it was searched"
+
+
+@pytest.mark.timeout(180)
+def test_a_host_sampled_the_same_way_shows_the_material(served: RunningService) -> None:
+    with importing(served) as loop:
+        until(lambda: loop.imports, "the first import")
+        hosts = [ProcessMemory(pid, {"material": loop.material}) for pid in served.pids("host")]
+        until(lambda: any([host.sample() for host in hosts]), "a host shows the material", FIND_SECONDS)
+        for host in hosts:
+            assert any("libsofthsm2.so" in path for path in host.mapped_files())
+    assert {form.split(",")[1] for host in hosts for form in host.found} == {" raw"}

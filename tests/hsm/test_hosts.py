@@ -1,0 +1,229 @@
+"""Host processes at work, and what their end takes with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from hsmkms.core.errors import InternalFault, MaterialUndecryptable, TokenUnavailable, TokenUnusable
+from hsmkms.core.material import Edition
+from hsmkms.hsm import messages
+from hsmkms.hsm.channel import HostChannel
+from hsmkms.hsm.client import PoolLimits
+from hsmkms.hsm.host import outside
+from hsmkms.hsm.settings import HostExit
+from tests.contract.hsm_contract import HsmContract, owner_of
+from tests.hsm import tokens
+from tests.hsm.conftest import Hosts
+from tests.hsm.waiting import until
+
+if TYPE_CHECKING:
+    from hsmkms.core.custody import Deployment
+    from hsmkms.core.ports import ImportOrder
+    from hsmkms.hsm.client import HostPool
+    from tests.hsm.tokens import TestToken
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+FIPS = Edition.FIPS
+
+
+async def good_order(pool: HostPool) -> ImportOrder:
+    owner = owner_of(FIPS)
+    return await HsmContract.order(pool, owner, outside.throw_away(FIPS.material_bytes))
+
+
+# --- working ---------------------------------------------------------------------------------------------------
+
+
+async def test_two_sessions_of_one_host_work_at_the_same_time(hosts: Hosts) -> None:
+    await hosts.add(sessions=2)
+    order = await good_order(hosts.pool)
+    sealed = await asyncio.gather(*(hosts.pool.import_material(order) for _ in range(200)))
+    assert len({each.record for each in sealed}) == len(sealed)
+    assert all(each.fingerprint.matches(sealed[0].fingerprint) for each in sealed)
+
+
+async def test_a_pair_made_in_one_host_works_in_another(hosts: Hosts, deployment: Deployment) -> None:
+    await hosts.add()
+    order = await good_order(hosts.pool)
+    (first,) = hosts.processes
+    first.kill()
+    await first.wait()
+    await until(lambda: not hosts.pool.hosts)
+    await hosts.add()
+    await hosts.pool.import_material(order)
+
+
+async def test_an_identity_of_another_edition_is_our_defect(hosts: Hosts) -> None:
+    await hosts.add()
+    with pytest.raises(InternalFault):
+        await hosts.pool.generate_material(owner_of(Edition.SM))
+
+
+async def test_before_attach_a_host_obeys_nothing(softhsm: TestToken) -> None:
+    host = await tokens.start(softhsm, FIPS)
+    channel = await HostChannel.open(host.name, host.socket)
+    with pytest.raises(InternalFault):
+        await channel.probe()
+    await channel.close()
+    await host.wait()
+
+
+async def test_each_verb_is_one_line_in_the_log_at_debug_level(hosts: Hosts, capfd: pytest.CaptureFixture[str]) -> None:
+    await hosts.add(log_level="DEBUG")
+    order = await good_order(hosts.pool)
+    await hosts.pool.import_material(order)
+    with pytest.raises(MaterialUndecryptable):
+        await hosts.pool.import_material(replace(order, ciphertext=outside.damage(order.ciphertext)))
+    await hosts.pool.close()
+    await hosts.processes[0].wait()
+    logged = capfd.readouterr().err
+    lines = [json.loads(line) for line in logged.splitlines() if line.startswith("{")]
+    verbs = [(line["verb"], line["count"], line["outcome"]) for line in lines if line["event"] == "verb"]
+    assert verbs == [
+        ("Attach", 1, "done"),
+        ("MakePair", 1, "done"),
+        ("ImportMaterial", 1, "done"),
+        ("ImportMaterial", 2, "material undecryptable"),
+    ]
+    (refused,) = [line for line in lines if line["event"] == "import refused"]
+    assert (refused["step"], refused["answer"]) == ("unwrapping", "GeneralError")
+    assert tokens.PIN not in logged
+
+
+# --- ending ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_end_of_the_socket_ends_the_host(softhsm: TestToken) -> None:
+    host = await tokens.start(softhsm, FIPS)
+    host.socket.close()
+    async with asyncio.timeout(10):
+        assert await host.wait() == HostExit.ORPHANED
+
+
+async def test_a_host_ignores_the_terminal_s_interrupt(hosts: Hosts) -> None:
+    process = await hosts.add()
+    os.kill(process.pid, signal.SIGINT)
+    await hosts.pool.generate_material(owner_of(FIPS))
+    assert process.returncode is None
+
+
+async def test_a_host_dies_with_the_process_that_started_it(softhsm: TestToken) -> None:
+    program = (
+        "import asyncio, sys, msgspec\n"
+        "from hsmkms.hsm.spawn import HostSettings, spawn_host\n"
+        "async def main():\n"
+        "    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=HostSettings)\n"
+        "    host = await spawn_host(settings, 'child')\n"
+        "    await host.ready()\n"
+        "    print(host.pid, flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    parent.stdin.write(msgspec.json.encode(softhsm.host_settings(FIPS)))
+    parent.stdin.close()
+    pid = int(await parent.stdout.readline())
+    parent.kill()
+    await parent.wait()
+
+    def gone() -> bool:
+        try:
+            state = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        return state == "Z"  # dead; whoever inherited it has not asked yet
+
+    await until(gone, 5)
+
+
+async def test_a_malformed_request_ends_the_host(softhsm: TestToken) -> None:
+    host = await tokens.start(softhsm, FIPS)
+    host.socket.setblocking(True)
+    host.socket.sendall(messages.LENGTH.pack(messages.MAX_FRAME_BYTES + 1))
+    async with asyncio.timeout(10):
+        assert await host.wait() == HostExit.ORPHANED
+    host.socket.close()
+
+
+async def test_a_killed_host_fails_only_its_own_calls(hosts: Hosts) -> None:
+    stopped, working = await hosts.add(), await hosts.add()
+    order = await good_order(hosts.pool)
+    os.kill(stopped.pid, signal.SIGSTOP)
+    calls = [asyncio.ensure_future(hosts.pool.import_material(order)) for _ in range(20)]
+    await until(lambda: sum(call.done() for call in calls) == len(calls) - 1)
+    stopped.kill()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(each, TokenUnavailable) for each in outcomes) == 1
+    assert sum(not isinstance(each, BaseException) for each in outcomes) == len(calls) - 1
+    assert hosts.pool.hosts == {working.name}
+    assert hosts.lost == [stopped.name]
+    await hosts.pool.import_material(order)
+
+
+async def test_a_host_that_misses_its_deadline_is_given_up(
+    softhsm: TestToken, deployment: Deployment, hosts: Hosts
+) -> None:
+    slow = Hosts(softhsm, deployment, PoolLimits(queue_seconds=5, verb_timeout_seconds=0.3))
+    process = await slow.add()
+    os.kill(process.pid, signal.SIGSTOP)
+    with pytest.raises(TokenUnavailable):
+        await slow.pool.generate_material(owner_of(FIPS))
+    assert slow.lost == [process.name]
+    assert not slow.pool.usable
+    os.kill(process.pid, signal.SIGCONT)
+    async with asyncio.timeout(10):  # it finds its socket closed, whatever it was doing
+        assert await process.wait() == HostExit.ORPHANED
+
+
+async def test_a_token_that_loses_its_objects_under_a_running_host_is_sick(
+    softhsm: TestToken, deployment: Deployment, tmp_path: Path
+) -> None:
+    copy = tokens.copy_of(softhsm, tmp_path / "copy")
+    hosts = Hosts(copy, deployment, PoolLimits())
+    process = await hosts.add()
+    order = await good_order(hosts.pool)
+    for path in (copy.directory / "tokens").rglob("*.object"):
+        if path.name != "token.object":
+            path.unlink()
+    with pytest.raises(TokenUnavailable):
+        await hosts.pool.import_material(order)
+    async with asyncio.timeout(10):
+        assert await process.wait() == HostExit.TOKEN_SICK
+    assert hosts.lost == [process.name]
+
+
+async def test_a_bad_ciphertext_is_not_taken_for_a_sick_token(hosts: Hosts) -> None:
+    process = await hosts.add()
+    order = await good_order(hosts.pool)
+    wrong = replace(order, ciphertext=outside.damage(order.ciphertext))
+    for _ in range(30):
+        with pytest.raises(MaterialUndecryptable):
+            await hosts.pool.import_material(wrong)
+    await hosts.pool.import_material(order)
+    assert process.returncode is None
+    assert hosts.lost == []
+
+
+async def test_a_host_that_cannot_attach_is_not_used(softhsm: TestToken, tmp_path: Path) -> None:
+    hosts = Hosts(softhsm, tokens.planned(FIPS), PoolLimits())
+    with pytest.raises(TokenUnusable):
+        await hosts.add()
+    assert not hosts.pool.usable
+    assert hosts.pool.hosts == frozenset()
+    assert await hosts.processes[0].wait() == HostExit.ORPHANED
+    assert hosts.lost == []

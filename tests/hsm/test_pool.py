@@ -1,0 +1,338 @@
+"""The async side alone, against a host played by the test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsmkms.core.errors import (
+    HsmkmsError,
+    InternalFault,
+    MaterialLengthWrong,
+    MaterialUndecryptable,
+    RecordBroken,
+    TokenUnavailable,
+    TokenUnusable,
+)
+from hsmkms.core.ids import PairId
+from hsmkms.core.material import Edition
+from hsmkms.core.records import of_pair
+from hsmkms.hsm import messages
+from hsmkms.hsm.channel import HostChannel, error_of
+from hsmkms.hsm.client import Duty, HostPool, PoolLimits
+from hsmkms.hsm.messages import Fault, FaultKind, Reply, Request
+from hsmkms.log import REQUEST_ID
+from tests.contract.hsm_contract import owner_of
+from tests.hsm.tokens import planned
+from tests.hsm.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+OWNER = owner_of(Edition.FIPS)
+SEALED = messages.MaterialSealed(record=b"r", fingerprint_algorithm="a", fingerprint=b"f")
+PAIR = messages.PairMade(public_key=b"k", record=b"r")
+
+
+class PlayedHost:
+    """The other end of the socket, in the hands of the test."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ours, self._theirs = socket.socketpair()
+        for each in (self.ours, self._theirs):
+            each.setblocking(False)
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def receive(self) -> Request:
+        if self._reader is None:
+            self._reader, self._writer = await asyncio.open_unix_connection(sock=self._theirs)
+        async with asyncio.timeout(5):
+            header = await self._reader.readexactly(messages.LENGTH.size)
+            return messages.parse_request(await self._reader.readexactly(messages.payload_length(header)))
+
+    def send(self, content: bytes) -> None:
+        assert self._writer is not None
+        self._writer.write(content)
+
+    def answer(self, request: Request, answer: messages.Answer) -> None:
+        self.send(messages.frame(Reply(number=request.number, answer=answer)))
+
+    def hang_up(self) -> None:
+        if self._writer is not None:
+            self._writer.transport.abort()
+        else:
+            self._theirs.close()
+
+    async def hung_up_on(self) -> None:
+        assert self._reader is not None
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):  # it is one if we wrote meanwhile
+                assert await self._reader.read() == b""
+
+
+class Play:
+    """A pool and its played hosts."""
+
+    def __init__(self) -> None:
+        self.lost: list[str] = []
+        self.hosts: list[PlayedHost] = []
+        self.pool = self.pool_with()
+
+    def pool_with(self, *, probe_first: bool = False, queue: float = 5, verb: float = 5) -> HostPool:
+        limits = PoolLimits(queue_seconds=queue, verb_timeout_seconds=verb, pair_timeout_seconds=verb)
+        self.pool = HostPool(planned(Edition.FIPS), limits, self.lost.append, probe_first=probe_first)
+        return self.pool
+
+    async def join(self, *, sessions: int = 1, duties: frozenset[Duty] = frozenset(Duty)) -> PlayedHost:
+        host = PlayedHost(f"host {len(self.hosts)}")
+        self.hosts.append(host)
+        adding = asyncio.ensure_future(self.pool.add(host.name, host.ours, sessions=sessions, duties=duties))
+        host.answer(await host.receive(), messages.Attached())
+        await adding
+        return host
+
+    def generate(self) -> asyncio.Task[object]:
+        return asyncio.ensure_future(self.pool.generate_material(OWNER))
+
+
+@pytest.fixture
+async def play() -> AsyncIterator[Play]:
+    made = Play()
+    yield made
+    await made.pool.close()
+    for host in made.hosts:
+        host.hang_up()
+    await asyncio.sleep(0)
+
+
+async def test_a_host_is_used_after_it_attached_and_not_before(play: Play) -> None:
+    host = PlayedHost("host")
+    play.hosts.append(host)
+    adding = asyncio.ensure_future(play.pool.add("host", host.ours))
+    attach = await host.receive()
+    assert isinstance(attach.verb, messages.Attach)
+    assert not play.pool.usable
+    host.answer(attach, messages.Attached())
+    await adding
+    assert play.pool.usable
+
+
+async def test_a_host_that_may_not_attach_is_closed_and_the_reason_is_raised(play: Play) -> None:
+    host = PlayedHost("host")
+    play.hosts.append(host)
+    adding = asyncio.ensure_future(play.pool.add("host", host.ours))
+    host.answer(await host.receive(), Fault(kind=FaultKind.UNUSABLE, message="because"))
+    with pytest.raises(TokenUnusable, match="because"):
+        await adding
+    await host.hung_up_on()
+    assert not play.pool.usable
+    assert play.lost == []
+
+
+async def test_a_host_has_at_most_as_many_calls_as_sessions(play: Play) -> None:
+    host = await play.join(sessions=2)
+    calls = [play.generate() for _ in range(3)]
+    first, second = await host.receive(), await host.receive()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await host.receive()
+    host.answer(second, SEALED)
+    third = await host.receive()
+    for request in (first, third):
+        host.answer(request, SEALED)
+    assert len(await asyncio.gather(*calls)) == 3
+
+
+async def test_answers_find_their_calls_in_any_order(play: Play) -> None:
+    host = await play.join(sessions=2)
+    calls = [play.generate(), asyncio.ensure_future(play.pool.make_pair(of_pair(PairId("p"), Edition.FIPS), 2048))]
+    requests = [await host.receive(), await host.receive()]
+    for request in reversed(requests):
+        host.answer(request, SEALED if isinstance(request.verb, messages.GenerateMaterial) else PAIR)
+    sealed, pair = await asyncio.gather(*calls)
+    assert sealed.record == b"r"  # type: ignore[attr-defined]
+    assert pair.pair_id == "p"  # type: ignore[attr-defined]
+
+
+async def test_a_call_waits_for_a_host_that_joins(play: Play) -> None:
+    call = play.generate()
+    host = await play.join()
+    host.answer(await host.receive(), SEALED)
+    await call
+
+
+async def test_a_call_does_not_wait_longer_than_the_queue_allows(play: Play) -> None:
+    play.pool_with(queue=0.05)
+    with pytest.raises(TokenUnavailable):
+        await play.generate()
+
+
+async def test_who_stops_waiting_takes_no_place_along(play: Play) -> None:
+    host = await play.join()
+    busy = play.generate()
+    request = await host.receive()
+    waiting = [play.generate() for _ in range(3)]
+    await asyncio.sleep(0)
+    host.answer(request, SEALED)
+    await busy
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    # a place handed over at the moment of the cancellation may have sent its request: answer whatever comes
+    last = play.generate()
+    while not last.done():
+        receiving = asyncio.ensure_future(host.receive())
+        await asyncio.wait({receiving, last}, return_when=asyncio.FIRST_COMPLETED)
+        if receiving.done():
+            host.answer(receiving.result(), SEALED)
+        else:
+            receiving.cancel()
+    await last
+
+
+async def test_pairs_are_made_where_pairs_are_made(play: Play) -> None:
+    operations = await play.join(duties=frozenset({Duty.OPERATIONS}))
+    pairs = await play.join(duties=frozenset({Duty.PAIRS}))
+    making = asyncio.ensure_future(play.pool.make_pair(of_pair(PairId("p"), Edition.FIPS), 2048))
+    request = await pairs.receive()
+    generating = play.generate()
+    operations.answer(await operations.receive(), SEALED)
+    await generating
+    pairs.answer(request, PAIR)
+    await making
+    operations.hang_up()
+    await pairs_only(play)
+
+
+async def pairs_only(play: Play) -> None:
+    await until(lambda: len(play.pool.hosts) == 1)
+    assert not play.pool.usable
+
+
+async def test_a_missed_deadline_ends_the_host_and_a_late_answer_is_nobody_s(play: Play) -> None:
+    play.pool_with(verb=0.05)
+    host = await play.join()
+    call = play.generate()
+    request = await host.receive()
+    with pytest.raises(TokenUnavailable):
+        await call
+    assert play.lost == [host.name]
+    host.answer(request, SEALED)
+    await host.hung_up_on()
+    assert play.pool.hosts == frozenset()
+
+
+async def test_a_host_that_hangs_up_fails_its_own_calls_only(play: Play) -> None:
+    first, second = await play.join(), await play.join()
+    calls = [play.generate(), play.generate()]
+    await first.receive()
+    surviving = await second.receive()
+    first.hang_up()
+    second.answer(surviving, SEALED)
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(each).__name__ for each in outcomes] == ["TokenUnavailable", "SealedMaterial"]
+    assert play.lost == [first.name]
+
+
+async def test_a_sick_token_takes_its_host_out_at_once(play: Play) -> None:
+    host = await play.join(sessions=2)
+    calls = [play.generate(), play.generate()]
+    request, _other = await host.receive(), await host.receive()
+    host.answer(request, Fault(kind=FaultKind.SICK))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(each, TokenUnavailable) for each in outcomes)
+    assert play.lost == [host.name]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        pytest.param(messages.LENGTH.pack(5) + b"\xc1\xc1\xc1\xc1\xc1", id="no MessagePack"),
+        pytest.param(messages.LENGTH.pack(messages.MAX_FRAME_BYTES + 1), id="too large"),
+    ],
+)
+async def test_a_host_that_talks_nonsense_is_given_up(play: Play, garbage: bytes) -> None:
+    host = await play.join()
+    call = play.generate()
+    await host.receive()
+    host.send(garbage)
+    with pytest.raises(TokenUnavailable):
+        await call
+    assert play.lost == [host.name]
+
+
+async def test_an_answer_of_another_kind_is_our_defect_and_ends_the_host(play: Play) -> None:
+    host = await play.join()
+    call = play.generate()
+    host.answer(await host.receive(), messages.SecretOpened(secret=b"s"))
+    with pytest.raises(InternalFault):
+        await call
+    assert play.lost == [host.name]
+
+
+async def test_a_request_too_large_for_a_frame_is_our_defect_and_the_host_goes_on(play: Play) -> None:
+    host = await play.join()
+    with pytest.raises(InternalFault):
+        await play.pool.inspect_material(OWNER, bytes(messages.MAX_FRAME_BYTES))
+    call = play.generate()
+    host.answer(await host.receive(), SEALED)
+    await call
+
+
+async def test_the_request_id_travels_with_the_call(play: Play) -> None:
+    host = await play.join()
+    token = REQUEST_ID.set("request-7")
+    call = play.generate()
+    REQUEST_ID.reset(token)
+    request = await host.receive()
+    assert request.request_id == "request-7"
+    host.answer(request, SEALED)
+    await call
+
+
+async def test_closing_the_pool_is_not_losing_hosts(play: Play) -> None:
+    host = await play.join()
+    await play.pool.close()
+    await host.hung_up_on()
+    assert play.lost == []
+    assert not play.pool.usable
+
+
+async def test_before_the_probe_no_other_call_is_made_if_so_asked(play: Play) -> None:
+    pool = play.pool_with(probe_first=True)
+    await play.join()
+    assert not pool.usable
+    with pytest.raises(TokenUnavailable):
+        await pool.generate_material(OWNER)
+
+
+async def test_a_closed_channel_takes_no_calls() -> None:
+    host = PlayedHost("host")
+    channel = await HostChannel.open("host", host.ours)
+    await channel.close()
+    assert not channel.usable
+    with pytest.raises(TokenUnavailable):
+        await channel.probe()
+    host.hang_up()
+
+
+EXPECTED_ERRORS: dict[FaultKind, type[HsmkmsError]] = {
+    FaultKind.UNDECRYPTABLE: MaterialUndecryptable,
+    FaultKind.LENGTH_WRONG: MaterialLengthWrong,
+    FaultKind.RECORD_BROKEN: RecordBroken,
+    FaultKind.SICK: TokenUnavailable,
+    FaultKind.UNUSABLE: TokenUnusable,
+    FaultKind.REFUSED: InternalFault,
+    FaultKind.INTERNAL: InternalFault,
+}
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+def test_every_fault_is_an_error_of_core(kind: FaultKind) -> None:
+    assert type(error_of(Fault(kind=kind, message="m", needed_bits=128))) is EXPECTED_ERRORS[kind]
