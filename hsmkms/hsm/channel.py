@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from hsmkms.core import errors
-from hsmkms.hsm import messages
+from hsmkms.hsm import frames, messages
 from hsmkms.hsm.messages import Fault, FaultKind, Request
 from hsmkms.log import REQUEST_ID
 
@@ -85,7 +85,7 @@ class HostChannel:
             connection: our end of the socket pair.
             on_closed: called once, when the channel ends for any reason but `close`.
         """
-        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=messages.MAX_FRAME_BYTES)
+        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=frames.MAX_FRAME_BYTES)
         return cls(name, reader, writer, on_closed)
 
     @property
@@ -111,7 +111,7 @@ class HostChannel:
         future: asyncio.Future[messages.Answer] = asyncio.get_running_loop().create_future()
         self._calls[number] = future
         try:
-            self._writer.write(messages.frame(Request(number=number, verb=verb, request_id=REQUEST_ID.get())))
+            self._writer.write(frames.frame(Request(number=number, verb=verb, request_id=REQUEST_ID.get())))
             async with asyncio.timeout(seconds):
                 answer = await future
         except TimeoutError:
@@ -120,7 +120,7 @@ class HostChannel:
             )
             self._give_up()
             raise errors.TokenUnavailable from None
-        except messages.FrameTooLarge as error:
+        except frames.FrameTooLarge as error:
             raise errors.InternalFault from error
         finally:
             self._calls.pop(number, None)
@@ -189,14 +189,14 @@ class HostChannel:
     async def _receive(self) -> None:
         try:
             while True:
-                header = await self._reader.readexactly(messages.LENGTH.size)
-                reply = messages.parse_reply(await self._reader.readexactly(messages.payload_length(header)))
+                header = await self._reader.readexactly(frames.LENGTH.size)
+                reply = frames.parse_reply(await self._reader.readexactly(frames.payload_length(header)))
                 future = self._calls.get(reply.number)
                 if future is not None and not future.done():
                     future.set_result(reply.answer)
         except (asyncio.IncompleteReadError, OSError):
             pass  # the host ended, or we closed
-        except (messages.FrameTooLarge, msgspec.DecodeError):
+        except (frames.FrameTooLarge, msgspec.DecodeError):
             _logger.error("malformed reply", extra={"host": self.name})  # noqa: TRY400 - no values in the log
         finally:
             self._give_up()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -31,7 +30,7 @@ from hsmkms.hsm.settings import Duty
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from hsmkms.core.custody import Deployment
     from hsmkms.core.ports import ImportOrder
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Duty", "HostChannel", "HostPool", "PoolLimits"]
 
 _logger: Final = logging.getLogger(__name__)
+T = TypeVar("T")
 AnswerT = TypeVar("AnswerT", bound=messages.Answer)
 
 
@@ -95,6 +95,7 @@ class HostPool:
         self._limits = limits or PoolLimits()
         self._on_lost = on_lost
         self._open = not probe_first
+        self._closed = False
         self._seats: dict[str, _Seat] = {}
         self._waiting: dict[Duty, deque[asyncio.Future[_Seat]]] = {duty: deque() for duty in Duty}
         self._algorithms: frozenset[WrappingAlgorithm] = frozenset()
@@ -121,6 +122,9 @@ class HostPool:
         except BaseException:
             await channel.close()
             raise
+        if self._closed or not channel.usable:
+            await channel.close()
+            raise TokenUnavailable
         seat = _Seat(channel, sessions, frozenset(duties))
         self._seats[host_id] = seat
         for _ in range(sessions):
@@ -147,20 +151,25 @@ class HostPool:
 
     async def close(self) -> None:
         """End every channel, and with it every host."""
+        self._closed = True
         channels = [seat.channel for seat in self._seats.values()]
         self._seats.clear()
         await asyncio.gather(*(channel.close() for channel in channels))
 
     # --- seats -----------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _lease(self, duty: Duty) -> AsyncIterator[HostChannel]:
+    async def _on_a_host(self, duty: Duty, call: Callable[[HostChannel], Awaitable[T]]) -> T:
+        """Make one call; its place is free again when the host is done, even if nobody waits for it any more."""
         seat = self._free(duty) or await self._wait_for_seat(duty)
-        try:
-            yield seat.channel
-        finally:
-            seat.taken -= 1
-            self._offer(seat)
+        running = asyncio.ensure_future(call(seat.channel))
+        running.add_done_callback(lambda done: self._release(seat, done))
+        return await asyncio.shield(running)
+
+    def _release(self, seat: _Seat, done: asyncio.Future[T]) -> None:
+        if not done.cancelled():
+            done.exception()  # whoever still waits gets it; asyncio must not report it if nobody does
+        seat.taken -= 1
+        self._offer(seat)
 
     def _free(self, duty: Duty) -> _Seat | None:
         """Take a place at the least busy host of this duty."""
@@ -205,8 +214,8 @@ class HostPool:
 
     async def _call(self, verb: messages.Verb, expected: type[AnswerT]) -> AnswerT:
         self._require_open()
-        async with self._lease(Duty.OPERATIONS) as channel:
-            return await channel.call(verb, expected, self._limits.verb_timeout_seconds)
+        seconds = self._limits.verb_timeout_seconds
+        return await self._on_a_host(Duty.OPERATIONS, lambda channel: channel.call(verb, expected, seconds))
 
     # --- the port --------------------------------------------------------------------------------------
 
@@ -222,8 +231,8 @@ class HostPool:
             TokenUnusable: the deployment must not serve with this token.
             TokenUnavailable: no host in time, or the token is sick.
         """
-        async with self._lease(Duty.OPERATIONS) as channel:
-            report = await channel.probe(self._limits.probe_timeout_seconds)
+        seconds = self._limits.probe_timeout_seconds
+        report = await self._on_a_host(Duty.OPERATIONS, lambda channel: channel.probe(seconds))
         report.require_usable()
         self._algorithms = report.working
         self._open = True
@@ -232,9 +241,9 @@ class HostPool:
     async def make_pair(self, identity: RecordIdentity, bits: int) -> FreshPair:
         """See `core.ports.Hsm`."""
         verb = messages.MakePair(identity=Identity.of(identity), bits=bits)
+        seconds = self._limits.pair_timeout_seconds
         self._require_open()
-        async with self._lease(Duty.PAIRS) as channel:
-            made = await channel.call(verb, messages.PairMade, self._limits.pair_timeout_seconds)
+        made = await self._on_a_host(Duty.PAIRS, lambda channel: channel.call(verb, messages.PairMade, seconds))
         return FreshPair(PairId(identity.owner), made.public_key, made.record)
 
     async def import_material(self, order: ImportOrder) -> SealedMaterial:

@@ -2,16 +2,14 @@
 
 Laws:
 
-- a frame is a length of 4 bytes (big-endian) and that many bytes of MessagePack, at most `MAX_FRAME_BYTES`;
 - the verbs are the classes named in `Verb`; there is no verb for a PKCS#11 function;
 - a message's `repr` shows no value.
 """
 
 from __future__ import annotations
 
-import struct
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -23,9 +21,6 @@ from hsmkms.hsm.report import TokenDescription, TokenReport
 
 if TYPE_CHECKING:
     from hsmkms.core.custody import Deployment
-
-MAX_FRAME_BYTES: Final = 1 << 20
-LENGTH: Final = struct.Struct(">I")
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -270,7 +265,7 @@ Answer: TypeAlias = (
 )
 
 
-# --- frames --------------------------------------------------------------------------------------------
+# --- envelopes --------------------------------------------------------------------------------------------
 
 
 class Request(_Part, frozen=True):
@@ -294,54 +289,3 @@ class ReadyLine(_Part, frozen=True):
     token: TokenDescription | None = None
     pin_refused: bool = False
     unusable: str = ""
-
-
-_encoder: Final = msgspec.msgpack.Encoder()
-_request_decoder: Final = msgspec.msgpack.Decoder(Request)
-_reply_decoder: Final = msgspec.msgpack.Decoder(Reply)
-
-
-class FrameTooLarge(ValueError):
-    """A frame is longer than `MAX_FRAME_BYTES`."""
-
-
-def frame(message: Request | Reply) -> bytes:
-    """Return the frame of a message.
-
-    Raises:
-        FrameTooLarge: the message does not fit.
-    """
-    payload = _encoder.encode(message)
-    if len(payload) > MAX_FRAME_BYTES:
-        raise FrameTooLarge
-    return LENGTH.pack(len(payload)) + payload
-
-
-def payload_length(header: bytes) -> int:
-    """Return the number of bytes that follow the 4 bytes of `header`.
-
-    Raises:
-        FrameTooLarge: more than the limit.
-    """
-    (length,) = LENGTH.unpack(header)
-    if length > MAX_FRAME_BYTES:
-        raise FrameTooLarge
-    return int(length)
-
-
-def parse_request(payload: bytes) -> Request:
-    """Return the request of a frame's payload.
-
-    Raises:
-        msgspec.DecodeError: it is none.
-    """
-    return _request_decoder.decode(payload)
-
-
-def parse_reply(payload: bytes) -> Reply:
-    """Return the reply of a frame's payload.
-
-    Raises:
-        msgspec.DecodeError: it is none.
-    """
-    return _reply_decoder.decode(payload)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_CHUNK: Final = 64 * 1024
+_CHUNK: Final = 4096
 _STOP_SECONDS: Final = 5.0
 _BASE64_GROUP: Final = 3
 _WHOLE_EVERY: Final = 50
@@ -45,7 +45,9 @@ def forms(secret: bytes) -> dict[str, bytes]:
             whole = len(group) // _BASE64_GROUP * 4
             text = base64.b64encode(group)[(before * 4 + 2) // _BASE64_GROUP : whole]
             found[f"{which}, base64 after {before}"] = text
-            found[f"{which}, URL-safe base64 after {before}"] = text.translate(bytes.maketrans(b"+/", b"-_"))
+            url_safe = text.translate(bytes.maketrans(b"+/", b"-_"))
+            if url_safe != text:
+                found[f"{which}, URL-safe base64 after {before}"] = url_safe
     return found
 
 
@@ -69,6 +71,10 @@ class ProcessMemory:
         """Return the names of the files that the process has mapped."""
         return frozenset(path for _, _, _, path in self._mappings() if path.startswith("/"))
 
+    def is_running(self) -> bool:
+        """Tell whether a thread of the process is computing at this moment."""
+        return b"R" in self._states()
+
     def sample(self) -> set[str]:
         """Take one sample; return which forms are in it that were not in the memory searched before."""
         with self._stopped():
@@ -78,7 +84,7 @@ class ProcessMemory:
             for piece in self._changed(self._seen.get(mapping, b""), content):
                 self.searched_bytes += len(piece)
                 new.update(name for name, text in self._needles.items() if text in piece)
-        self._seen = taken
+        self._seen.update(taken)
         self.samples += 1
         self.found |= new
         return new
@@ -88,15 +94,16 @@ class ProcessMemory:
         os.kill(self.pid, signal.SIGSTOP)
         try:
             deadline = time.monotonic() + _STOP_SECONDS
-            while not self._all_threads_stopped():
+            while self._states() != {b"T"}:
                 assert time.monotonic() < deadline, "the process does not stop"
             yield
         finally:
             os.kill(self.pid, signal.SIGCONT)
 
-    def _all_threads_stopped(self) -> bool:
+    def _states(self) -> set[bytes]:
+        """Return the states of the process's threads (proc_pid_stat(5))."""
         tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return all((task / "stat").read_bytes().rpartition(b")")[2].split()[0] == b"T" for task in tasks)
+        return {(task / "stat").read_bytes().rpartition(b")")[2].split()[0] for task in tasks}
 
     def _mappings(self) -> Iterator[tuple[int, int, str, str]]:
         """Return start, end, permissions and path of each mapping (proc_pid_maps(5))."""

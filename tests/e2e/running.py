@@ -9,12 +9,13 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,20 +83,28 @@ class Instance:
     token: str
     edition: str
     port: int
+    config_name: str = "hsmkms.toml"
 
     @classmethod
-    def make(cls, folder: Path, token: str = "softhsm", edition: str = "fips", extra: str = SHARED_PAIRS) -> Instance:
-        """Make one; `extra` is appended to its configuration."""
+    def make(
+        cls,
+        folder: Path,
+        token: str = "softhsm",
+        edition: str = "fips",
+        extra: str = SHARED_PAIRS,
+        env: dict[str, str] | None = None,
+    ) -> Instance:
+        """Make one; `extra` is appended to its configuration, `env` added to the environment."""
         port = free_port()
-        hsmkms("new", str(folder), "--token", token, "--edition", edition, "--port", str(port))
+        hsmkms("new", str(folder), "--token", token, "--edition", edition, "--port", str(port), env=env)
         instance = cls(folder, token, edition, port)
         instance.config.write_text(instance.config.read_text() + extra)
         return instance
 
     @property
     def config(self) -> Path:
-        """Its hsmkms.toml."""
-        return self.folder / "hsmkms.toml"
+        """Its configuration."""
+        return self.folder / self.config_name
 
     @property
     def database(self) -> Path:
@@ -136,6 +145,14 @@ class Instance:
         text = self.config.read_text()
         assert old in text
         self.config.write_text(text.replace(old, new))
+
+    def variant(self, name: str, changes: dict[str, str]) -> Instance:
+        """Return the same folder under another configuration: a copy with each text replaced."""
+        other = replace(self, config_name=f"{name}.toml")
+        other.config.write_text(self.config.read_text())
+        for old, new in changes.items():
+            other.replace(old, new)
+        return other
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[RunningService]:
@@ -224,6 +241,16 @@ class RunningService:
         """Return the process ids of one kind of child."""
         return [pid for pid, each in self.children().items() if each == kind]
 
+    def serving_hosts(self) -> list[int]:
+        """Return the process ids of the hosts that do not make pairs."""
+        return [pid for pid in self.pids("host") if b"pair-host" not in _read(Path(f"/proc/{pid}/cmdline"))]
+
+    def attempts(self, key_id: str) -> int:
+        """Return how many attempts are counted on the import tokens of a key."""
+        with contextlib.closing(sqlite3.connect(self.instance.database, timeout=10)) as database:
+            rows = database.execute("SELECT sum(attempts) FROM tickets WHERE key_id = ?", (key_id,))
+            return int(rows.fetchone()[0] or 0)
+
     def log_lines(self) -> list[dict[str, Any]]:
         """Return what the service logged, line by line."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
@@ -235,6 +262,12 @@ class RunningService:
     def client(self, keys: dict[str, str] | None = None, **profile: Any) -> Client:
         """Return the official SDK's client."""
         return Client(self.endpoint, keys or self.instance.credential(), self.instance.algorithm, **profile)
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that only waits to be reaped does not."""
+    state = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
+    return bool(state) and state[0] not in {b"Z", b"X"}
 
 
 def _parent(entry: Path) -> int:

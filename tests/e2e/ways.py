@@ -129,6 +129,8 @@ class Way:
     prepare: Callable[[World], Attempt] = field(repr=False)
     impatient: bool = False
     """Needs the service with short deadlines."""
+    everywhere: bool = True
+    """Tried on every token, and not on one only because the token has no part in it."""
 
 
 WAYS: Final[list[Way]] = []
@@ -145,5 +147,5 @@ def reaches(code: str, *, impatient: bool = False) -> Callable[[Callable[[World]
 
 
 def add(code: str, name: str, prepare: Callable[[World], Attempt]) -> None:
-    """Register a way of a table."""
-    WAYS.append(Way(code, name, prepare))
+    """Register a way of a table: only the first of a code is tried everywhere."""
+    WAYS.append(Way(code, name, prepare, everywhere=all(way.code != code for way in WAYS)))

@@ -16,7 +16,7 @@ import pytest
 
 from hsmkms.core.errors import InternalFault, MaterialUndecryptable, TokenUnavailable, TokenUnusable
 from hsmkms.core.material import Edition
-from hsmkms.hsm import messages
+from hsmkms.hsm import frames
 from hsmkms.hsm.channel import HostChannel
 from hsmkms.hsm.client import PoolLimits
 from hsmkms.hsm.host import outside
@@ -45,12 +45,19 @@ async def good_order(pool: HostPool) -> ImportOrder:
 # --- working ---------------------------------------------------------------------------------------------------
 
 
-async def test_two_sessions_of_one_host_work_at_the_same_time(hosts: Hosts) -> None:
-    await hosts.add(sessions=2)
+@pytest.mark.parametrize(("kind", "times"), [("softhsm", 200), ("nss", 40)])
+async def test_two_sessions_of_one_host_work_at_the_same_time(
+    request: pytest.FixtureRequest, kind: str, times: int
+) -> None:
+    token: TestToken = request.getfixturevalue(kind)
+    hosts = Hosts(token, await tokens.initialised(token, tokens.planned(FIPS)), PoolLimits(queue_seconds=30))
+    process = await hosts.add(sessions=2)
     order = await good_order(hosts.pool)
-    sealed = await asyncio.gather(*(hosts.pool.import_material(order) for _ in range(200)))
-    assert len({each.record for each in sealed}) == len(sealed)
+    sealed = await asyncio.gather(*(hosts.pool.import_material(order) for _ in range(times)))
+    assert len({each.record for each in sealed}) == times
     assert all(each.fingerprint.matches(sealed[0].fingerprint) for each in sealed)
+    await hosts.pool.close()
+    assert await process.wait() == HostExit.ORPHANED
 
 
 async def test_a_pair_made_in_one_host_works_in_another(hosts: Hosts, deployment: Deployment) -> None:
@@ -154,7 +161,7 @@ async def test_a_host_dies_with_the_process_that_started_it(softhsm: TestToken) 
 async def test_a_malformed_request_ends_the_host(softhsm: TestToken) -> None:
     host = await tokens.start(softhsm, FIPS)
     host.socket.setblocking(True)
-    host.socket.sendall(messages.LENGTH.pack(messages.MAX_FRAME_BYTES + 1))
+    host.socket.sendall(frames.LENGTH.pack(frames.MAX_FRAME_BYTES + 1))
     async with asyncio.timeout(10):
         assert await host.wait() == HostExit.ORPHANED
     host.socket.close()

@@ -8,7 +8,7 @@ import pytest
 from hsmkms.core.custody import CustodyObject, CustodyRole
 from hsmkms.core.material import Edition
 from hsmkms.core.records import of_credential, of_material
-from hsmkms.hsm import messages
+from hsmkms.hsm import frames, messages
 from hsmkms.hsm.messages import Identity, Reply, Request
 
 SECRET = b"needle-in-a-message"
@@ -17,8 +17,8 @@ CREDENTIAL = Identity.of(of_credential("alice", "AKID", Edition.SM))  # type: ig
 
 
 def payload_of(frame: bytes) -> bytes:
-    header, payload = frame[: messages.LENGTH.size], frame[messages.LENGTH.size :]
-    assert messages.payload_length(header) == len(payload)
+    header, payload = frame[: frames.LENGTH.size], frame[frames.LENGTH.size :]
+    assert frames.payload_length(header) == len(payload)
     return payload
 
 
@@ -32,7 +32,7 @@ def payload_of(frame: bytes) -> bytes:
 )
 def test_a_request_comes_out_as_it_went_in(verb: messages.Verb) -> None:
     request = Request(number=7, verb=verb, request_id="r-1")
-    assert messages.parse_request(payload_of(messages.frame(request))) == request
+    assert frames.parse_request(payload_of(frames.frame(request))) == request
 
 
 @pytest.mark.parametrize(
@@ -51,24 +51,24 @@ def test_a_request_comes_out_as_it_went_in(verb: messages.Verb) -> None:
 )
 def test_a_reply_comes_out_as_it_went_in(answer: messages.Answer) -> None:
     reply = Reply(number=7, answer=answer)
-    assert messages.parse_reply(payload_of(messages.frame(reply))) == reply
+    assert frames.parse_reply(payload_of(frames.frame(reply))) == reply
 
 
 def test_a_frame_holds_a_mebibyte_and_not_more() -> None:
     def frame_of(size: int) -> bytes:
-        return messages.frame(Reply(number=1, answer=messages.SecretOpened(secret=bytes(size))))
+        return frames.frame(Reply(number=1, answer=messages.SecretOpened(secret=bytes(size))))
 
-    overhead = len(frame_of(1 << 16)) - messages.LENGTH.size - (1 << 16)
-    most = messages.MAX_FRAME_BYTES - overhead
-    assert len(frame_of(most)) == messages.MAX_FRAME_BYTES + messages.LENGTH.size
-    with pytest.raises(messages.FrameTooLarge):
+    overhead = len(frame_of(1 << 16)) - frames.LENGTH.size - (1 << 16)
+    most = frames.MAX_FRAME_BYTES - overhead
+    assert len(frame_of(most)) == frames.MAX_FRAME_BYTES + frames.LENGTH.size
+    with pytest.raises(frames.FrameTooLarge):
         frame_of(most + 1)
 
 
 def test_a_header_announcing_more_than_a_mebibyte_is_refused() -> None:
-    assert messages.payload_length((1 << 20).to_bytes(4, "big")) == 1 << 20
-    with pytest.raises(messages.FrameTooLarge):
-        messages.payload_length(((1 << 20) + 1).to_bytes(4, "big"))
+    assert frames.payload_length((1 << 20).to_bytes(4, "big")) == 1 << 20
+    with pytest.raises(frames.FrameTooLarge):
+        frames.payload_length(((1 << 20) + 1).to_bytes(4, "big"))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_header_announcing_more_than_a_mebibyte_is_refused() -> None:
 )
 def test_what_is_no_request_is_refused(payload: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
-        messages.parse_request(payload)
+        frames.parse_request(payload)
 
 
 def test_the_verbs_are_a_short_fixed_list() -> None:

@@ -21,7 +21,7 @@ from hsmkms.core.errors import (
 from hsmkms.core.ids import PairId
 from hsmkms.core.material import Edition
 from hsmkms.core.records import of_pair
-from hsmkms.hsm import messages
+from hsmkms.hsm import frames, messages
 from hsmkms.hsm.channel import HostChannel, error_of
 from hsmkms.hsm.client import Duty, HostPool, PoolLimits
 from hsmkms.hsm.messages import Fault, FaultKind, Reply, Request
@@ -53,15 +53,15 @@ class PlayedHost:
         if self._reader is None:
             self._reader, self._writer = await asyncio.open_unix_connection(sock=self._theirs)
         async with asyncio.timeout(5):
-            header = await self._reader.readexactly(messages.LENGTH.size)
-            return messages.parse_request(await self._reader.readexactly(messages.payload_length(header)))
+            header = await self._reader.readexactly(frames.LENGTH.size)
+            return frames.parse_request(await self._reader.readexactly(frames.payload_length(header)))
 
     def send(self, content: bytes) -> None:
         assert self._writer is not None
         self._writer.write(content)
 
     def answer(self, request: Request, answer: messages.Answer) -> None:
-        self.send(messages.frame(Reply(number=request.number, answer=answer)))
+        self.send(frames.frame(Reply(number=request.number, answer=answer)))
 
     def hang_up(self) -> None:
         if self._writer is not None:
@@ -179,21 +179,56 @@ async def test_who_stops_waiting_takes_no_place_along(play: Play) -> None:
     request = await host.receive()
     waiting = [play.generate() for _ in range(3)]
     await asyncio.sleep(0)
-    host.answer(request, SEALED)
-    await busy
     for each in waiting:
         each.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    # a place handed over at the moment of the cancellation may have sent its request: answer whatever comes
+    host.answer(request, SEALED)
+    await busy
     last = play.generate()
-    while not last.done():
-        receiving = asyncio.ensure_future(host.receive())
-        await asyncio.wait({receiving, last}, return_when=asyncio.FIRST_COMPLETED)
-        if receiving.done():
-            host.answer(receiving.result(), SEALED)
-        else:
-            receiving.cancel()
+    host.answer(await host.receive(), SEALED)
     await last
+
+
+async def test_a_place_that_comes_with_the_cancellation_goes_to_the_next(play: Play) -> None:
+    host = await play.join()
+    calls = [play.generate() for _ in range(3)]
+    first = await host.receive()
+    _, cancelled, last = calls
+    (seat,) = play.pool._seats.values()
+    seat.sessions = 2
+    play.pool._offer(seat)  # the second call has its place now, and has not run yet
+    cancelled.cancel()
+    second = await host.receive()
+    for request in (first, second):
+        host.answer(request, SEALED)
+    await last
+    assert cancelled.cancelled()
+
+
+async def test_a_place_is_free_only_when_the_host_is_done_even_if_nobody_waits(play: Play) -> None:
+    host = await play.join()
+    abandoned, next_call = play.generate(), play.generate()
+    request = await host.receive()
+    abandoned.cancel()
+    await asyncio.gather(abandoned, return_exceptions=True)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await host.receive()
+    host.answer(request, Fault(kind=FaultKind.RECORD_BROKEN))
+    host.answer(await host.receive(), SEALED)
+    await next_call
+
+
+async def test_a_host_that_attaches_to_a_closed_pool_is_not_kept(play: Play) -> None:
+    host = PlayedHost("late")
+    play.hosts.append(host)
+    adding = asyncio.ensure_future(play.pool.add("late", host.ours))
+    request = await host.receive()
+    await play.pool.close()
+    host.answer(request, messages.Attached())
+    with pytest.raises(TokenUnavailable):
+        await adding
+    await host.hung_up_on()
 
 
 async def test_pairs_are_made_where_pairs_are_made(play: Play) -> None:
@@ -253,8 +288,8 @@ async def test_a_sick_token_takes_its_host_out_at_once(play: Play) -> None:
 @pytest.mark.parametrize(
     "garbage",
     [
-        pytest.param(messages.LENGTH.pack(5) + b"\xc1\xc1\xc1\xc1\xc1", id="no MessagePack"),
-        pytest.param(messages.LENGTH.pack(messages.MAX_FRAME_BYTES + 1), id="too large"),
+        pytest.param(frames.LENGTH.pack(5) + b"\xc1\xc1\xc1\xc1\xc1", id="no MessagePack"),
+        pytest.param(frames.LENGTH.pack(frames.MAX_FRAME_BYTES + 1), id="too large"),
     ],
 )
 async def test_a_host_that_talks_nonsense_is_given_up(play: Play, garbage: bytes) -> None:
@@ -279,7 +314,7 @@ async def test_an_answer_of_another_kind_is_our_defect_and_ends_the_host(play: P
 async def test_a_request_too_large_for_a_frame_is_our_defect_and_the_host_goes_on(play: Play) -> None:
     host = await play.join()
     with pytest.raises(InternalFault):
-        await play.pool.inspect_material(OWNER, bytes(messages.MAX_FRAME_BYTES))
+        await play.pool.inspect_material(OWNER, bytes(frames.MAX_FRAME_BYTES))
     call = play.generate()
     host.answer(await host.receive(), SEALED)
     await call

@@ -176,3 +176,19 @@ async def test_a_bounded_number_of_secrets_is_kept(
     for each in (issued, *others):
         await house.credentials.open(each.access_id)
     assert set(house.credentials._kept) == {each.access_id for each in others[1:]}
+
+
+async def test_at_one_instant_neither_token_nor_database_is_asked_twice(house: House, issued: IssuedCredential) -> None:
+    await house.credentials.open(issued.access_id)
+    house.store.reading = _out_of_reach  # type: ignore[assignment]
+    assert await house.credentials.open(issued.access_id) is not None
+    house.clock.advance(4)
+    assert await house.credentials.open(issued.access_id) is not None
+    assert house.hsm.secrets_opened == 1
+    house.clock.advance(1)
+    with pytest.raises(StoreUnavailable):
+        await house.credentials.open(issued.access_id)
+
+
+def _out_of_reach() -> None:
+    raise StoreUnavailable

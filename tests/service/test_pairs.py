@@ -49,10 +49,12 @@ async def test_the_pool_fills_up_and_refills_what_was_taken() -> None:
 
 async def test_without_a_stock_each_pair_is_made_when_it_is_asked_for() -> None:
     hsm = CountedHsm(Edition.FIPS)
-    pool = a_pool(hsm, ready_pairs=0)
+    pool = a_pool(hsm, ready_pairs=0, patience_seconds=2.0)
     async with filling(pool):
-        assert hsm.pairs_made == []
-        assert (await pool.take()).pair_id == hsm.pairs_made[0]
+        for number in range(3):
+            await until(lambda: not pool._wanted.is_set())  # the pool has gone to sleep
+            assert len(hsm.pairs_made) == number
+            assert (await pool.take()).pair_id == hsm.pairs_made[number]
 
 
 async def test_no_two_callers_get_the_same_pair() -> None:

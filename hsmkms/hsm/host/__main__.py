@@ -74,4 +74,5 @@ def _say(line: ReadyLine) -> None:
     os.close(nowhere)
 
 
-main()
+if __name__ == "__main__":
+    main()

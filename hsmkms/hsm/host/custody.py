@@ -23,6 +23,7 @@ from hsmkms.core.custody import CustodyRole
 from hsmkms.core.errors import TokenUnusable
 from hsmkms.core.wrapping import WRAPPING_KEY_BITS
 from hsmkms.hsm.host import evidence, faults, profiles, templates
+from hsmkms.hsm.host.faults import ErrorClass
 from hsmkms.hsm.host.pairs import SEALING_MECHANISM as PAIR_MECHANISM
 from hsmkms.hsm.host.session import AES_BLOCK_BYTES, MAC_KEY_BITS
 from hsmkms.hsm.host.workbench import Custody
@@ -125,6 +126,8 @@ def _require_answer(session: TokenSession, key: pkcs11.Object, item: CustodyObje
     try:
         answer = _answer(session, item.role, key, item.challenge)
     except pkcs11.PKCS11Error as error:
+        if faults.classify(error) is ErrorClass.TOKEN:
+            raise
         raise TokenUnusable(
             f"The token's object '{label}' does not give its known answer ({faults.word(error)}): it is not the key "
             "this database was initialised with. Restore token and database from the same backup."

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import msgspec
 
 from hsmkms.core.errors import TokenUnusable
-from hsmkms.hsm import messages
+from hsmkms.hsm import frames, messages
 from hsmkms.hsm.host import attaching, verbs
 from hsmkms.hsm.host.faults import TokenSick
 from hsmkms.hsm.messages import Fault, FaultKind, Reply, Request
@@ -72,10 +72,10 @@ class Host:
     # --- the socket ------------------------------------------------------------------------------------
 
     def _receive(self) -> Request:
-        header = self._read_exactly(messages.LENGTH.size)
+        header = self._read_exactly(frames.LENGTH.size)
         try:
-            return messages.parse_request(self._read_exactly(messages.payload_length(header)))
-        except (messages.FrameTooLarge, msgspec.DecodeError) as error:
+            return frames.parse_request(self._read_exactly(frames.payload_length(header)))
+        except (frames.FrameTooLarge, msgspec.DecodeError) as error:
             _logger.critical("malformed request", extra={"exception": type(error).__name__})
             os._exit(HostExit.ORPHANED)
 
@@ -92,7 +92,7 @@ class Host:
         return bytes(received)
 
     def _reply(self, number: int, answer: messages.Answer) -> None:
-        frame = messages.frame(Reply(number=number, answer=answer))
+        frame = frames.frame(Reply(number=number, answer=answer))
         with self._sending:
             try:
                 self._connection.sendall(frame)
@@ -110,6 +110,9 @@ class Host:
             answer = Fault(kind=FaultKind.UNUSABLE, message=unusable.message)
         except TokenSick as sick:
             self._end_sick(request, sick)
+        except Exception:
+            _logger.exception("verb failed", extra={"verb": type(verb).__name__})
+            answer = Fault(kind=FaultKind.INTERNAL)
         self._log(verb, started, answer)
         self._reply(request.number, answer)
 

@@ -1,0 +1,66 @@
+"""Messages as bytes on a stream.
+
+Law: a frame is a length of 4 bytes (big-endian) and that many bytes of MessagePack, at most `MAX_FRAME_BYTES`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import msgspec
+
+from hsmkms.hsm.messages import Reply, Request
+
+MAX_FRAME_BYTES: Final = 1 << 20
+LENGTH: Final = struct.Struct(">I")
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_request_decoder: Final = msgspec.msgpack.Decoder(Request)
+_reply_decoder: Final = msgspec.msgpack.Decoder(Reply)
+
+
+class FrameTooLarge(ValueError):
+    """A frame is longer than `MAX_FRAME_BYTES`."""
+
+
+def frame(message: Request | Reply) -> bytes:
+    """Return the frame of a message.
+
+    Raises:
+        FrameTooLarge: the message does not fit.
+    """
+    payload = _encoder.encode(message)
+    if len(payload) > MAX_FRAME_BYTES:
+        raise FrameTooLarge
+    return LENGTH.pack(len(payload)) + payload
+
+
+def payload_length(header: bytes) -> int:
+    """Return the number of bytes that follow the 4 bytes of `header`.
+
+    Raises:
+        FrameTooLarge: more than the limit.
+    """
+    (length,) = LENGTH.unpack(header)
+    if length > MAX_FRAME_BYTES:
+        raise FrameTooLarge
+    return int(length)
+
+
+def parse_request(payload: bytes) -> Request:
+    """Return the request of a frame's payload.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _request_decoder.decode(payload)
+
+
+def parse_reply(payload: bytes) -> Reply:
+    """Return the reply of a frame's payload.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _reply_decoder.decode(payload)

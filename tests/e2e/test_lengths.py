@@ -1,0 +1,181 @@
+"""The length rule through the API: of all lengths `fips` accepts 32 bytes only and `sm` 16 bytes only."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from tests.e2e.running import ALGORITHM_OF, Client, Instance, RunningService, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST: Final = 64
+UNDECRYPTABLE: Final = "InvalidParameter.DecryptMaterialError"
+OVER: Final = "ResourceUnavailable.TokenExpired"
+MODULUS_BYTES: Final = 256
+
+
+@pytest.fixture(scope="session")
+def sm_service(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """A running `sm` service on each token."""
+    token = service.instance.token
+    with Instance.make(tmp_path_factory.mktemp("sm") / token, token, "sm").serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=["fips", "sm"])
+def edition(request: pytest.FixtureRequest, service: RunningService) -> tuple[Client, int]:
+    """A client of each edition, with an account and so with pairs of its own, and the length in bytes it imports."""
+    running: RunningService = service if request.param == "fips" else request.getfixturevalue("sm_service")
+    keys = running.instance.another_credential(f"lengths-{secrets.token_hex(3)}")
+    return running.client(keys), running.instance.material_bytes
+
+
+@pytest.fixture
+def importer(edition: tuple[Client, int]) -> Importer:
+    return Importer(*edition)
+
+
+class Importer:
+    """Tries material of any length on keys of its own."""
+
+    def __init__(self, client: Client, needed: int) -> None:
+        self.client = client
+        self.needed = needed
+        self._refusing = client.external_key()
+        self._parameters = client.parameters(self._refusing)
+
+    def verdict(self, key_id: str | None, material: bytes) -> str:
+        """Return "" if the material is accepted (by a new key if none is given), else message of the refusal."""
+        if key_id is None and len(material) == self.needed:
+            self.client.bring(self.client.external_key(), material)
+            return ""
+        key_id = key_id or self._refusing
+        if key_id != self._refusing:
+            self._refusing, self._parameters = key_id, self.client.parameters(key_id)
+        for _ in range(2):
+            encrypted = self.client.wrapped(self._parameters, material)
+            error = self.client.error(
+                "ImportKeyMaterial",
+                KeyId=key_id,
+                ImportToken=self._parameters.ImportToken,
+                EncryptedKeyMaterial=encrypted,
+            )
+            if error.get_code() != OVER:
+                break
+            self._parameters = self.client.parameters(key_id)  # ten failures end an import token, 100 a pair
+        assert error.get_code() == UNDECRYPTABLE, error
+        return str(error.get_message())
+
+
+def random_material(length: int) -> bytes:
+    """Return material that neither begins nor ends with a zero."""
+    return bytes(secrets.choice(range(1, 256)) for _ in range(length))
+
+
+def test_of_all_lengths_only_one_is_accepted(importer: Importer) -> None:
+    verdicts = {length: importer.verdict(None, random_material(length)) for length in range(LONGEST + 1)}
+    accepted = [length for length, message in verdicts.items() if not message]
+    assert accepted == [importer.needed]
+    names_it = f"exactly {8 * importer.needed} bits ({importer.needed} bytes)"
+    assert all(names_it in message for message in verdicts.values() if message)
+
+
+def test_zeros_after_the_right_length_do_not_make_it_right(importer: Importer) -> None:
+    material = random_material(importer.needed)
+    for zeros in range(1, LONGEST - importer.needed + 1):
+        assert importer.verdict(None, material + bytes(zeros)), zeros
+    for length in range(importer.needed + 1):
+        assert importer.verdict(None, bytes(length + importer.needed + 1)), "zeros alone"
+
+
+def test_material_without_its_last_zeros_is_another(importer: Importer) -> None:
+    # A token that pads with zeros would take K for K followed by zeros, which is of the right length.
+    key_id = importer.client.external_key()
+    for length in range(importer.needed):
+        short = random_material(length)
+        assert importer.verdict(key_id, short), length
+        assert importer.verdict(None, short + bytes(importer.needed - length)) == "", length
+    assert importer.client.state(key_id) == "PendingImport"
+    short = random_material(importer.needed - 1)
+    importer.client.bring(key_id, short + b"\0")
+    assert importer.verdict(key_id, short), "the same but for the zero, on the key that holds it"
+    importer.client.bring(key_id, short + b"\0")
+
+
+# --- ciphertexts that are none -----------------------------------------------------------------------------
+
+
+def undecryptable(client: Client, ciphertext: bytes) -> None:
+    """Try a ciphertext made for nothing, or for other parameters."""
+    key_id = client.external_key()
+    error = client.error(
+        "ImportKeyMaterial",
+        KeyId=key_id,
+        ImportToken=client.parameters(key_id).ImportToken,
+        EncryptedKeyMaterial=base64.b64encode(ciphertext).decode(),
+    )
+    assert error.get_code() == UNDECRYPTABLE
+    assert "bits" not in error.get_message()
+    assert client.state(key_id) == "PendingImport"
+
+
+@pytest.mark.parametrize(
+    "ciphertext",
+    [b"\xff" * MODULUS_BYTES, bytes(MODULUS_BYTES), bytes(MODULUS_BYTES - 1) + b"\1"],
+    ids=["above the modulus", "zero", "one"],
+)
+def test_numbers_that_no_client_would_send(client: Client, ciphertext: bytes) -> None:
+    undecryptable(client, ciphertext)
+
+
+def test_one_flipped_bit_is_enough(client: Client) -> None:
+    key_id = client.external_key()
+    parameters = client.parameters(key_id)
+    ciphertext = base64.b64decode(client.wrapped(parameters, secrets.token_bytes(32)))
+    for place in (1, 128, 255):
+        spoilt = bytearray(ciphertext)
+        spoilt[place] ^= 1 << secrets.randbelow(8)
+        assert client.import_code(key_id, parameters, base64.b64encode(spoilt).decode()) == UNDECRYPTABLE
+    client.import_(key_id, parameters, base64.b64encode(ciphertext).decode())
+
+
+def test_the_modulus_itself_and_what_lies_above(client: Client) -> None:
+    # c + n decrypts to the same as c wherever a token reduces its input: it must be refused, and not be a second form.
+    key_id = client.external_key()
+    parameters = client.parameters(key_id)
+    public_key = load_der_public_key(base64.b64decode(parameters.PublicKey))
+    assert isinstance(public_key, RSAPublicKey)
+    modulus = public_key.public_numbers().n
+    number = 0
+    while number + modulus >= 256**MODULUS_BYTES or not number:
+        number = int.from_bytes(wrap(parameters.PublicKey, secrets.token_bytes(32), client.algorithm), "big")
+    for above in (modulus, modulus - 1, number + modulus):
+        encrypted = base64.b64encode(above.to_bytes(MODULUS_BYTES, "big")).decode()
+        assert client.import_code(key_id, parameters, encrypted) == UNDECRYPTABLE
+    assert client.state(key_id) == "PendingImport"
+
+
+def test_another_pairs_public_key(client: Client, stranger: Client) -> None:
+    theirs = stranger.parameters(stranger.external_key())
+    ours = client.parameters(client.external_key())
+    assert theirs.PublicKey != ours.PublicKey
+    undecryptable(client, wrap(theirs.PublicKey, secrets.token_bytes(32), client.algorithm))
+
+
+@pytest.mark.parametrize("algorithm", [*sorted(set(ALGORITHM_OF.values())), "RSAES_PKCS1_V1_5"])
+def test_another_algorithm_than_asked_for(client: Client, algorithm: str) -> None:
+    key_id = client.external_key()
+    parameters = client.parameters(key_id)
+    encrypted = client.wrapped(parameters, secrets.token_bytes(32), algorithm)
+    if algorithm == client.algorithm:
+        client.import_(key_id, parameters, encrypted)
+        return
+    assert client.import_code(key_id, parameters, encrypted) == UNDECRYPTABLE
+    assert client.state(key_id) == "PendingImport"
