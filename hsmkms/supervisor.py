@@ -20,11 +20,11 @@ import logging
 import os
 import signal
 import socket
-import sys
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core.errors import ConfigurationInvalid, OperatorFault, PinRefused
 from hsmkms.hsm.handover import SupervisorEnd, control_pair
+from hsmkms.hsm.process import ISOLATED_PYTHON
 from hsmkms.hsm.settings import Duty, HostExit, HostPurpose
 from hsmkms.hsm.spawn import spawn_host
 from hsmkms.wiring.adapters import host_settings
@@ -212,8 +212,14 @@ class Supervisor:
         ours, theirs = control_pair()
         with theirs:
             self._web = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "hsmkms.wiring.web_process", "--config", str(self._config_path), "--parent", str(os.getpid())),
+                *(
+                    *ISOLATED_PYTHON,
+                    "hsmkms.wiring.web_process",
+                    "--config",
+                    str(self._config_path),
+                    "--parent",
+                    str(os.getpid()),
+                ),
                 *("--listen-fd", str(listening.fileno()), "--control-fd", str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(listening.fileno(), theirs.fileno()),

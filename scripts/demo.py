@@ -124,7 +124,7 @@ def show_evidence(config: Path, key_id: str) -> None:
     Raises:
         NotAsPromisedError: an attribute, the state or the length is another than it must be.
     """
-    command = [sys.executable, "-m", "hsmkms", "key", "show", "--config", str(config), key_id, "--json"]
+    command = [sys.executable, "-I", "-m", "hsmkms", "key", "show", "--config", str(config), key_id, "--json"]
     shown = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - our own command
     if shown.returncode != 0:
         sentence = f"hsmkms key show failed: {shown.stderr.strip()}"

@@ -64,7 +64,9 @@ def _show(console: Console, report: TokenReport) -> None:
         verdict = (
             "[green]ok[/green]" if check.passed else "[yellow]known[/yellow]" if check.exception else "[red]NO[/red]"
         )
-        checks.add_row(check.check, verdict, f"{check.finding}: {check.exception}" if check.exception else check.finding)
+        checks.add_row(
+            check.check, verdict, f"{check.finding}: {check.exception}" if check.exception else check.finding
+        )
     console.print(checks)
     for sentence in report.refusals:
         console.print(f"[red]{sentence}[/red]")

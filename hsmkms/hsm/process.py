@@ -1,11 +1,16 @@
-"""What every child of the supervisor does first, the web process included."""
+"""How the children of the supervisor, the web process included, are started, and what each does first."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+import sys
 from typing import Final
+
+ISOLATED_PYTHON: Final = (sys.executable, "-I", "-m")
+"""To be followed by a module's name. Neither the current folder nor PYTHONPATH may bring code into a process that holds
+the PIN or the database."""
 
 _PR_SET_PDEATHSIG: Final = 1
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from hsmkms.core.errors import PinRefused, TokenUnusable
 from hsmkms.hsm.messages import ReadyLine
+from hsmkms.hsm.process import ISOLATED_PYTHON
 from hsmkms.hsm.settings import HostExit, HostPurpose, HostSettings
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ async def spawn_host(settings: HostSettings, name: str, *, niceness: int = 0) ->
     arguments = ("--socket-fd", str(theirs.fileno()), "--parent", str(os.getpid()))
     try:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
+            *ISOLATED_PYTHON,
             "hsmkms.hsm.host",
             *arguments,
             "--name",

@@ -221,6 +221,9 @@ def main() -> None:
     except OperatorFault as fault:
         sys.stderr.write(f"hsmkms: {fault.message}\n")
         sys.exit(os.EX_CONFIG)
+    except HsmkmsError as error:
+        _LOG.error("the web process could not go on", extra={"fault": type(error).__name__})
+        sys.exit(os.EX_TEMPFAIL)
 
 
 if __name__ == "__main__":

@@ -33,3 +33,9 @@ def client(service: RunningService) -> Client:
 def stranger(service: RunningService) -> Client:
     """The official SDK, with a credential of another account."""
     return service.client(service.instance.another_credential(f"other-{secrets.token_hex(3)}"))
+
+
+@pytest.fixture(scope="session")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Instance:
+    """A SoftHSM instance that each test starts for itself, and stops again."""
+    return Instance.make(tmp_path_factory.mktemp("operated") / "softhsm")

@@ -146,6 +146,12 @@ class Instance:
         assert old in text
         self.config.write_text(text.replace(old, new))
 
+    def holds_material(self, key_id: str) -> bool:
+        """Tell from the database whether a key holds material."""
+        with contextlib.closing(sqlite3.connect(self.database, timeout=10)) as database:
+            found = database.execute("SELECT count(*) FROM materials WHERE key_id = ?", (key_id,))
+            return bool(found.fetchone()[0])
+
     def variant(self, name: str, changes: dict[str, str]) -> Instance:
         """Return the same folder under another configuration: a copy with each text replaced."""
         other = replace(self, config_name=f"{name}.toml")

@@ -9,7 +9,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -40,6 +40,14 @@ FIPS = Edition.FIPS
 async def good_order(pool: HostPool) -> ImportOrder:
     owner = owner_of(FIPS)
     return await HsmContract.order(pool, owner, outside.throw_away(FIPS.material_bytes))
+
+
+async def logged_by(hosts: Hosts, capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """End the hosts and return what they logged."""
+    await hosts.pool.close()
+    for process in hosts.processes:
+        await process.wait()
+    return [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
 
 
 # --- working ---------------------------------------------------------------------------------------------------
@@ -92,10 +100,7 @@ async def test_each_verb_is_one_line_in_the_log_at_debug_level(hosts: Hosts, cap
     await hosts.pool.import_material(order)
     with pytest.raises(MaterialUndecryptable):
         await hosts.pool.import_material(replace(order, ciphertext=outside.damage(order.ciphertext)))
-    await hosts.pool.close()
-    await hosts.processes[0].wait()
-    logged = capfd.readouterr().err
-    lines = [json.loads(line) for line in logged.splitlines() if line.startswith("{")]
+    lines = await logged_by(hosts, capfd)
     verbs = [(line["verb"], line["count"], line["outcome"]) for line in lines if line["event"] == "verb"]
     assert verbs == [
         ("Attach", 1, "done"),
@@ -105,7 +110,18 @@ async def test_each_verb_is_one_line_in_the_log_at_debug_level(hosts: Hosts, cap
     ]
     (refused,) = [line for line in lines if line["event"] == "import refused"]
     assert (refused["step"], refused["answer"]) == ("unwrapping", "GeneralError")
-    assert tokens.PIN not in logged
+    assert tokens.PIN not in str(lines)
+
+
+async def test_what_is_not_below_the_modulus_never_reaches_the_token(
+    hosts: Hosts, capfd: pytest.CaptureFixture[str]
+) -> None:
+    await hosts.add()
+    order = await good_order(hosts.pool)
+    with pytest.raises(MaterialUndecryptable):
+        await hosts.pool.import_material(replace(order, ciphertext=b"\xff" * len(order.ciphertext)))
+    (refused,) = [line for line in await logged_by(hosts, capfd) if line["event"] == "import refused"]
+    assert refused["step"] == "size and value of the ciphertext"
 
 
 # --- ending ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import pytest
+
 from hsmkms.core.credentials import Caller, Role
+from hsmkms.core.errors import HsmkmsError, ImportTokenOver, TicketEnd
 from hsmkms.core.ids import AccessId, AccountName, Instant, KeyId, RequestId
 from hsmkms.core.keys import Origin
 from hsmkms.core.material import Edition
@@ -29,7 +32,7 @@ from hsmkms.service.keys import KeyUseCases
 from hsmkms.service.pairs import PairPool
 from hsmkms.service.sweeping import Sweeper
 from tests.fakes.clock import StoppedClock
-from tests.service.counted_hsm import CountedHsm, wrapped
+from tests.service.counted_hsm import UNDECRYPTABLE, CountedHsm, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -210,3 +213,26 @@ class BreakableStore:
 
 def _is_a_store(store: BreakableStore) -> Store:
     return store  # mypy proves it
+
+
+class Killed(BaseException):
+    """What stands for the end of the process."""
+
+
+def undecryptable(command: ImportMaterial) -> ImportMaterial:
+    return replace(command, ciphertext=UNDECRYPTABLE)
+
+
+async def refusal(house: House, command: ImportMaterial) -> HsmkmsError:
+    with pytest.raises(HsmkmsError) as caught:
+        await house.run(command)
+    return caught.value
+
+
+async def end_of(house: House, command: ImportMaterial) -> TicketEnd:
+    """Return why the import token is over, of a command that must not reach the token."""
+    calls = house.hsm.calls
+    fault = await refusal(house, command)
+    assert isinstance(fault, ImportTokenOver)
+    assert house.hsm.calls == calls
+    return fault.end

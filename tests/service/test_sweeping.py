@@ -233,3 +233,25 @@ async def test_the_passes_go_on_until_they_are_cancelled(house: House) -> None:
     passes.cancel()
     with pytest.raises(asyncio.CancelledError):
         await passes
+
+
+async def test_between_two_passes_the_sweeper_rests(house: House) -> None:
+    passes = 0
+    erase_deleted = house.store.erase_deleted
+
+    async def counted() -> None:
+        nonlocal passes
+        passes += 1
+        await erase_deleted()
+
+    house.store.erase_deleted = counted
+    sweeping = asyncio.create_task(house.sweeper.keep_sweeping(3600))
+    async with asyncio.timeout(10):
+        while passes == 0:
+            await house.events()
+    for _ in range(20):
+        await house.events()
+    sweeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sweeping
+    assert passes == 1

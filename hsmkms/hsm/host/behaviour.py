@@ -14,6 +14,7 @@ from hsmkms.core.wrapping import WRAPPING_KEY_BITS
 from hsmkms.hsm.host import evidence, faults, outside, profiles, templates
 from hsmkms.hsm.host.materials import SEALING_MECHANISM, unsealed
 from hsmkms.hsm.host.pairs import SEALING_MECHANISM as PAIR_MECHANISM
+from hsmkms.hsm.host.pairs import narrowed
 from hsmkms.hsm.report import CheckFinding
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def of_pairs(bench: Workbench) -> Iterator[CheckFinding]:
         asked = templates.fresh_pair_private()
         yield from _comparison(bench, profiles.GENERATED_PAIR, evidence.findings(session, fresh, asked, generated=True))
         blob = session.wrap(sealing, fresh, PAIR_MECHANISM)
-        with session.temporary(session.copy(fresh, templates.narrowing())) as narrowed:
-            found = evidence.findings(session, narrowed, templates.pair_private())
+        with session.temporary(narrowed(session, fresh)) as kept:
+            found = evidence.findings(session, kept, templates.pair_private())
             yield from _comparison(bench, profiles.NARROWED_PAIR, found)
     with session.temporary(session.unwrap(sealing, blob, templates.pair_private(), PAIR_MECHANISM)) as again:
         yield from _comparison(

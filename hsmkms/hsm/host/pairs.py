@@ -85,6 +85,11 @@ def subject_public_key_info(session: TokenSession, public: pkcs11.Object) -> byt
     return numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def narrowed(session: TokenSession, fresh: pkcs11.Object) -> pkcs11.Object:
+    """Return a copy of a fresh private half that can neither leave the token nor be changed."""
+    return session.copy(fresh, templates.narrowing())
+
+
 def make_pair(bench: Workbench, identity: RecordIdentity, bits: int) -> tuple[bytes, bytes]:
     """Generate a pair of `bits`; return its SubjectPublicKeyInfo and its private half as a record."""
     session = bench.session
@@ -92,8 +97,7 @@ def make_pair(bench: Workbench, identity: RecordIdentity, bits: int) -> tuple[by
     with session.temporary(public), session.temporary(fresh):
         information = subject_public_key_info(session, public)
         record = records.bind(bench, identity, session.wrap(bench.custody.pair_sealing, fresh, SEALING_MECHANISM))
-        kept = session.copy(fresh, templates.narrowing())
-        bench.pairs.keep(identity, record, WrappingPair(kept, modulus_of(session, public)))
+        bench.pairs.keep(identity, record, WrappingPair(narrowed(session, fresh), modulus_of(session, public)))
     return information, record
 
 
