@@ -5,7 +5,7 @@ Laws:
 - nothing outside the folder is read or changed: the user's own SoftHSM and NSS configurations stay untouched;
 - PINs are random, reach the token's tools by file or terminal, never by argument or environment, and are kept in
   files that only the owner reads;
-- a folder that holds anything already is left alone.
+- a folder that holds anything already is left alone, but for an instance that was interrupted, which can be finished.
 """
 
 from __future__ import annotations
@@ -94,6 +94,13 @@ pin_file = "pin"
         encoding="utf-8",
     )
     return configuration
+
+
+def unfinished(folder: Path) -> Path | None:
+    """Return the configuration of an instance that was interrupted before its credential was written, if it is one."""
+    configuration = folder.resolve() / CONFIGURATION_FILE
+    whole = not configuration.exists() or (folder / CREDENTIAL_FILE).exists()
+    return None if whole else configuration
 
 
 def write_credential(folder: Path, text: str) -> Path:

@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 from typing import TYPE_CHECKING, Final
@@ -41,8 +42,19 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 _STEADY_SECONDS: Final = 30.0
 """A child that lived this long starts over with the shortest pause."""
 _GRACE_SECONDS: Final = 5.0
+_NOTICE_SECONDS: Final = 5.0
+"""A host reads the end of its socket before we hear why: the web process ended, or gave the host up."""
 _BACKLOG: Final = 1024
+_DESCRIPTORS: Final = 65536
 _PAIR_HOST_NICENESS: Final = 10
+
+
+def _allow_descriptors() -> None:
+    """Let this process and its children have as many descriptors as the system allows, within reason."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def bind(listen: Listen) -> socket.socket:
@@ -89,6 +101,7 @@ class Supervisor:
         self._settings = settings
         self._config_path = config_path
         self._hosts: dict[str, HostProcess] = {}
+        self._given_up: dict[str, asyncio.Event] = {}
         self._web: asyncio.subprocess.Process | None = None
         self._control: SupervisorEnd | None = None
         self._control_open = asyncio.Event()
@@ -103,6 +116,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
+        _allow_descriptors()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # here and in the children: a core file would hold secrets
         with bind(self._settings.listen) as listening:
             keepers: list[asyncio.Task[None]] = []
             first, *others = (f"host-{number}" for number in range(1, self._settings.hsm.hosts + 1))
@@ -160,15 +175,18 @@ class Supervisor:
         while True:
             started = clock()
             if process is None:
+                await self._control_open.wait()
                 process = await self._respawned(host, duty)
             if process is not None:
                 await self._offer(host, duty, process)
                 code = await process.wait()
                 del self._hosts[host]
                 process = None
+                orphaned = code == HostExit.ORPHANED and await self._web_ended(host)
                 if self._ending.done():
                     return
-                _LOG.warning("a host ended and is replaced", extra={"host": host, "exit_code": code})
+                if not orphaned:
+                    _LOG.warning("a host ended and is replaced", extra={"host": host, "exit_code": code})
             await pause.after(clock() - started)
 
     async def _respawned(self, host: str, duty: Duty) -> HostProcess | None:
@@ -186,6 +204,7 @@ class Supervisor:
             return None
 
     async def _offer(self, host: str, duty: Duty, process: HostProcess) -> None:
+        self._given_up[host] = asyncio.Event()
         await self._control_open.wait()
         sessions = self._settings.hsm.sessions_per_host
         if self._control is None or not self._control.offer(host, duty, sessions, process.socket):
@@ -236,8 +255,22 @@ class Supervisor:
             self._control.close()
             self._control = None
 
+    async def _web_ended(self, host: str) -> bool:
+        """Tell whether a host ended because the web process did, and not because that gave it up."""
+        if self._web is None:
+            return False
+        ended = asyncio.ensure_future(self._web.wait())
+        given_up = asyncio.ensure_future(self._given_up[host].wait())
+        try:
+            await asyncio.wait((ended, given_up), timeout=_NOTICE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            return ended.done()
+        finally:
+            ended.cancel()
+            given_up.cancel()
+
     async def _kill_lost(self, control: SupervisorEnd) -> None:
         while (host := await control.lost()) is not None:
+            self._given_up[host].set()
             process = self._hosts.get(host)
             if process is not None:
                 _LOG.warning("a host was given up", extra={"host": host})

@@ -32,9 +32,12 @@ def new(
 
     DIR then holds a software token, its PIN, hsmkms.toml, the database, and credential.json with a credential that
     has all roles. Start it with: hsmkms serve --config DIR/hsmkms.toml
+    If it was interrupted, run it again: it goes on with what is there.
     """
     with saying():
-        configuration = instance.create(folder, token, edition, port=port, store_url=store)
+        configuration = instance.unfinished(folder) or instance.create(
+            folder, token, edition, port=port, store_url=store
+        )
         run(_furnish(configuration))
     typer.echo(f"made {configuration}")
     typer.echo(f"start it with: hsmkms serve --config {folder / instance.CONFIGURATION_FILE}", err=True)

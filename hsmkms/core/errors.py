@@ -330,7 +330,15 @@ class TemporarilyUnavailable(ServiceFault):
 
 
 class TokenUnavailable(TemporarilyUnavailable):
-    """No host answered in time, or the token is sick: whatever was asked was not judged."""
+    """Whatever was asked of the token was not judged."""
+
+
+class TokenNotAsked(TokenUnavailable):
+    """No host was free in time: nothing reached the token."""
+
+
+class TokenGaveNoAnswer(TokenUnavailable):
+    """The host died or missed its deadline, or the token is sick."""
 
 
 class StoreUnavailable(TemporarilyUnavailable):

@@ -5,7 +5,7 @@ Laws of a ticket:
 - ISSUED -> SPENT by exactly one import; -> LAPSED at its deadline or when its attempts are used up;
   -> VOID when superseded; no way leads back;
 - an attempt is counted before the token is called, and given back only when the token was at fault, at most
-  `MOST_GIVEN_BACK` times;
+  `MOST_GIVEN_BACK` times; one that reached no token is given back always;
 - from the deadline on it is over, whatever its row says; but an attempt that was admitted before may still spend it,
   also when it lapsed meanwhile;
 - a repeated import (same ciphertext, same expiry, before the deadline) of a spent ticket is that ticket's import
@@ -126,6 +126,12 @@ class Ticket:
         if self.state is not TicketState.ISSUED or self.attempts == 0 or self.given_back >= MOST_GIVEN_BACK:
             return self
         return replace(self, attempts=self.attempts - 1, given_back=self.given_back + 1)
+
+    def never_tried(self) -> Ticket:
+        """Return the ticket without the last attempt, which reached no token: that costs nothing, however often."""
+        if self.state is not TicketState.ISSUED or self.attempts == 0:
+            return self
+        return replace(self, attempts=self.attempts - 1)
 
     def spent(self, spending: Spending) -> Ticket:
         """Return the ticket after the import of an admitted attempt.

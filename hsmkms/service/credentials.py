@@ -10,6 +10,7 @@ Laws:
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import string
 from dataclasses import dataclass, replace
@@ -70,6 +71,7 @@ class CredentialUseCases:
         self._clock = clock
         self._edition = edition
         self._kept: dict[AccessId, _Kept] = {}
+        self._checks: dict[AccessId, asyncio.Task[_Kept | None]] = {}
 
     async def create(self, account: AccountName, roles: frozenset[Role]) -> IssuedCredential:
         """Create a credential, and its account if that is new."""
@@ -96,7 +98,7 @@ class CredentialUseCases:
         now = self._clock.now()
         kept = self._fresh(access_id, now)
         if kept is None or not kept.checked_at <= now < later(kept.checked_at, seconds=ROW_TRUSTED_SECONDS):
-            kept = await self._checked(access_id, kept, now)
+            kept = await self._checked_once(access_id)
         if kept is None:
             return None
         return OpenCredential(kept.credential.account, kept.credential.roles, kept.secret)
@@ -113,7 +115,17 @@ class CredentialUseCases:
             return None
         return kept
 
-    async def _checked(self, access_id: AccessId, kept: _Kept | None, now: Instant) -> _Kept | None:
+    async def _checked_once(self, access_id: AccessId) -> _Kept | None:
+        """Check a credential for all who ask at the same time: anybody can ask, before any signature was verified."""
+        check = self._checks.get(access_id)
+        if check is None:
+            check = self._checks[access_id] = asyncio.create_task(self._checked(access_id))
+            check.add_done_callback(lambda _: self._checks.pop(access_id, None))
+        return await asyncio.shield(check)
+
+    async def _checked(self, access_id: AccessId) -> _Kept | None:
+        now = self._clock.now()
+        kept = self._fresh(access_id, now)
         async with self._store.reading() as reading:
             credential = await reading.credential(access_id)
         if credential is None or not credential.switched_on:

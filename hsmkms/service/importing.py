@@ -7,13 +7,15 @@ Steps of an import, each leaving something true if the process dies right after 
 3. commit: key, material, ticket, pair and audit event in one transaction, after the rules were asked again.
 
 An attempt whose token call was not judged is given back; one that was judged and did not become an import is recorded
-as a refusal. A repeated request is answered in step 1.
+as a refusal. A repeated request is answered in step 1, and one that is repeated while the first is still under way gets
+the first one's answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,19 +23,23 @@ from hsmkms.core import records
 from hsmkms.core.errors import (
     CallerFault,
     CiphertextSizeWrong,
+    HsmkmsError,
     ImportTokenForeign,
     ImportTokenOver,
     ImportTokenUnknown,
+    InternalFault,
     MaterialLengthWrong,
     MaterialMismatch,
     MaterialUndecryptable,
+    RecordBroken,
     TicketEnd,
+    TokenNotAsked,
     TokenUnavailable,
 )
 from hsmkms.core.events import EventTag
 from hsmkms.core.keys import KeyAction, Material, require_expiry
 from hsmkms.core.ports import ImportOrder
-from hsmkms.core.tickets import Pair, Spending, Ticket, TicketState
+from hsmkms.core.tickets import MOST_PAIR_FAILURES, Pair, Spending, Ticket, TicketState
 from hsmkms.core.wrapping import WRAPPING, WRAPPING_KEY_BYTES
 from hsmkms.service.commands import Done
 from hsmkms.service.rows import (
@@ -48,8 +54,10 @@ from hsmkms.service.rows import (
 from hsmkms.service.transactions import commit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hsmkms.core.credentials import Caller
-    from hsmkms.core.ids import Instant
+    from hsmkms.core.ids import AccountName, Instant, KeyId, PairId
     from hsmkms.core.keys import Key
     from hsmkms.core.material import Edition, SealedMaterial
     from hsmkms.core.ports import Clock, Hsm, Store, Writing
@@ -86,6 +94,8 @@ class ImportUseCases:
         self._clock = clock
         self._edition = edition
         self._places = asyncio.Semaphore(MOST_IN_FLIGHT)
+        self._under_way: dict[tuple[AccountName, KeyId, bytes, Spending], asyncio.Task[Done]] = {}
+        self._trying: Counter[PairId] = Counter()
 
     async def import_material(self, caller: Caller, command: ImportMaterial) -> Done:
         """Import wrapped material, or answer again what exactly this request already did.
@@ -105,41 +115,63 @@ class ImportUseCases:
             TokenUnavailable: too many imports were under way for too long, or the token did not judge this one.
         """
         require_expiry(command.valid_to, self._clock.now())
+        spending = Spending(hashlib.sha256(command.ciphertext).digest(), command.valid_to)
+        request = (caller.account.name, command.key_id, command.import_token.digest(), spending)
+        importing = self._under_way.get(request)
+        if importing is None:
+            importing = self._under_way[request] = asyncio.create_task(self._in_turn(caller, command, spending))
+            importing.add_done_callback(lambda _: self._under_way.pop(request, None))
+        return await asyncio.shield(importing)
+
+    async def _in_turn(self, caller: Caller, command: ImportMaterial, spending: Spending) -> Done:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._places.acquire()
         except TimeoutError as error:
-            raise TokenUnavailable from error
+            raise TokenNotAsked from error
         try:
-            return await self._import(caller, command)
+            return await self._import(caller, command, spending)
         finally:
             self._places.release()
 
-    async def _import(self, caller: Caller, command: ImportMaterial) -> Done:
-        spending = Spending(hashlib.sha256(command.ciphertext).digest(), command.valid_to)
-
+    async def _import(self, caller: Caller, command: ImportMaterial, spending: Spending) -> Done:
         async def admit(writing: Writing) -> _Admitted | None:
             return await self._admit(writing, caller, command, spending)
 
         admitted = await commit(self._store, admit)
         if admitted is None:
             return Done()
+        self._trying[admitted.pair.pair_id] += 1
+        try:
+            await self._try(caller, command, admitted, spending)
+        finally:
+            self._trying[admitted.pair.pair_id] -= 1
+            if not self._trying[admitted.pair.pair_id]:
+                del self._trying[admitted.pair.pair_id]
+        return Done()
 
+    async def _try(self, caller: Caller, command: ImportMaterial, admitted: _Admitted, spending: Spending) -> None:
         async def bring(writing: Writing) -> None:
             await self._bring(writing, caller, command, admitted, sealed, spending)
 
         try:
             sealed = await self._hsm.import_material(admitted.order)
             await commit(self._store, bring)
-        except TokenUnavailable:
-            await self._give_back(admitted)
+        except TokenNotAsked:
+            await self._give_back(admitted, Ticket.never_tried)
             raise
-        except CallerFault as fault:
+        except TokenUnavailable:
+            await self._give_back(admitted, Ticket.handed_back)
+            raise
+        except RecordBroken as fault:  # of the pair: the ciphertext was not looked at
+            await self._give_back(admitted, Ticket.never_tried)
+            await self._refuse(caller, admitted, fault)
+            raise
+        except (CallerFault, InternalFault) as fault:
             await self._refuse(caller, admitted, fault)
             if WRAPPING[admitted.ticket.algorithm].merges_refusals and isinstance(fault, _TELLING):
                 raise MaterialUndecryptable from fault
             raise
-        return Done()
 
     async def _admit(
         self, writing: Writing, caller: Caller, command: ImportMaterial, spending: Spending
@@ -159,12 +191,23 @@ class ImportUseCases:
             raise ImportTokenForeign
         ticket.require_good(now)
         pair = await pair_of(writing, ticket)
-        pair.require_good()
+        self._require_good(pair)
         if len(command.ciphertext) != WRAPPING_KEY_BYTES:
             raise CiphertextSizeWrong(WRAPPING_KEY_BYTES)
         ticket = await writing.replace_ticket(ticket, ticket.attempted(now))
         pair = await writing.replace_pair(pair, pair.attempted())
         return _Admitted(key, ticket, pair, self._order(key, ticket, pair, command.ciphertext))
+
+    def _require_good(self, pair: Pair) -> None:
+        """As `Pair.require_good`, but imports that are under way here are not yet failures.
+
+        Raises:
+            ImportTokenOver: too many failed under the pair, or its private half is gone.
+            TokenNotAsked: too many are under way to tell.
+        """
+        if pair.failures >= MOST_PAIR_FAILURES > pair.failures - self._trying[pair.pair_id]:
+            raise TokenNotAsked
+        pair.require_good()
 
     def _order(self, key: Key, ticket: Ticket, pair: Pair, ciphertext: bytes) -> ImportOrder:
         if pair.record is None:
@@ -217,12 +260,12 @@ class ImportUseCases:
             )
         )
 
-    async def _give_back(self, admitted: _Admitted) -> None:
+    async def _give_back(self, admitted: _Admitted, given_back: Callable[[Ticket], Ticket]) -> None:
         """Take back an attempt that the token did not judge."""
 
         async def give_back(writing: Writing) -> None:
             ticket = await same_ticket(writing, admitted.ticket)
-            given = ticket.handed_back()
+            given = given_back(ticket)
             if given is ticket:
                 return
             await writing.replace_ticket(ticket, given)
@@ -231,7 +274,7 @@ class ImportUseCases:
 
         await commit(self._store, give_back)
 
-    async def _refuse(self, caller: Caller, admitted: _Admitted, fault: CallerFault) -> None:
+    async def _refuse(self, caller: Caller, admitted: _Admitted, fault: HsmkmsError) -> None:
         """Record a failed attempt, and end a ticket whose attempts are used up."""
 
         async def refuse(writing: Writing) -> None:

@@ -14,7 +14,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core import records
-from hsmkms.core.errors import ServiceFault, TokenUnavailable
+from hsmkms.core.errors import ServiceFault, TokenNotAsked
 from hsmkms.core.ids import PairId
 from hsmkms.core.wrapping import WRAPPING_KEY_BITS
 
@@ -49,7 +49,7 @@ class PairPool:
         """Return a pair that nobody else has.
 
         Raises:
-            TokenUnavailable: none was made in time.
+            TokenNotAsked: none was made in time.
         """
         self._waiting += 1
         self._wanted.set()
@@ -57,7 +57,7 @@ class PairPool:
             async with asyncio.timeout(self._patience_seconds):
                 return await self._ready.get()
         except TimeoutError as error:
-            raise TokenUnavailable from error
+            raise TokenNotAsked from error
         finally:
             self._waiting -= 1
             # Now one less is ready, or one less is waited for: without this a burst would leave the pool empty.

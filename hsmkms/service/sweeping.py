@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from hsmkms.service.credentials import CredentialUseCases
 
 _LOG = logging.getLogger(__name__)
-_BATCH: Final = 100
+_BATCH: Final = 50
+"""Rows settled in one transaction: few enough that no request waits long for its turn to write."""
 _ACTOR: Final = "sweeper"
 
 Row = TypeVar("Row")
@@ -47,16 +48,33 @@ class Sweeper:
         self._parameters_valid_seconds = parameters_valid_seconds
 
     async def keep_sweeping(self, every_seconds: float) -> None:
-        """Pass every so often; runs until it is cancelled."""
-        while True:
-            await self.sweep()
-            await asyncio.sleep(every_seconds)
+        """Take each step every so often; runs until it is cancelled.
+
+        Each step has a timer of its own: a backlog in one must not keep another from its 60 s.
+        """
+        async with asyncio.TaskGroup() as group:
+            for step in self._steps:
+                group.create_task(self._keep_taking(step, every_seconds))
 
     async def sweep(self) -> None:
-        """Make one pass."""
-        self._credentials.forget_stale()
-        for step in (self.expire_material, self.lapse_tickets, self.end_pairs, self._store.erase_deleted):
+        """Take each step once."""
+        for step in self._steps:
             await self._attempt(step)
+
+    @property
+    def _steps(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+        return (
+            self._forget_secrets,
+            self.expire_material,
+            self.lapse_tickets,
+            self.end_pairs,
+            self._store.erase_deleted,
+        )
+
+    async def _keep_taking(self, step: Callable[[], Awaitable[None]], every_seconds: float) -> None:
+        while True:
+            await self._attempt(step)
+            await asyncio.sleep(every_seconds)
 
     async def _attempt(self, step: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -67,65 +85,65 @@ class Sweeper:
                 extra={"step": step.__name__, "fault": type(fault).__name__},
             )
 
-    @staticmethod
-    async def _drain(find: Callable[[], Awaitable[Sequence[Row]]], settle: Callable[[Row], Awaitable[None]]) -> None:
-        """Settle what `find` returns, batch by batch, until nothing new is found."""
+    async def _drain(
+        self, find: Callable[[], Awaitable[Sequence[Row]]], settle: Callable[[Writing, Row], Awaitable[None]]
+    ) -> None:
+        """Settle what `find` returns, a transaction for each batch, until nothing new is found."""
         seen: Sequence[Row] = ()
         # A row that is found again unchanged would be found for ever: it is left to the next pass.
         while (rows := await find()) and rows != seen:
-            for row in rows:
-                await settle(row)
+
+            async def settle_all(writing: Writing, rows: Sequence[Row] = rows) -> None:
+                for row in rows:
+                    await settle(writing, row)
+
+            await commit(self._store, settle_all)
             seen = rows
+
+    async def _forget_secrets(self) -> None:
+        self._credentials.forget_stale()
 
     async def expire_material(self) -> None:
         """Remove material whose expiry has come."""
         await self._drain(lambda: self._store.expired_keys(self._clock.now(), _BATCH), self._expire)
 
-    async def _expire(self, seen: Key) -> None:
-        async def expire(writing: Writing) -> None:
-            now = self._clock.now()
-            key = await writing.key(seen.account, seen.key_id)
-            if key is None or key.material is None or key.material.usable(now):
-                return
-            await writing.replace_key(key, key.without_material())
-            await writing.append(expired_event(key, now, _ACTOR))
-
-        await commit(self._store, expire)
+    async def _expire(self, writing: Writing, seen: Key) -> None:
+        now = self._clock.now()
+        key = await writing.key(seen.account, seen.key_id)
+        if key is None or key.material is None or key.material.usable(now):
+            return
+        await writing.replace_key(key, key.without_material())
+        await writing.append(expired_event(key, now, _ACTOR))
 
     async def lapse_tickets(self) -> None:
         """Lapse tickets whose deadline passed or whose attempts are used up."""
         await self._drain(lambda: self._store.overdue_tickets(self._clock.now(), _BATCH), self._lapse)
 
-    async def _lapse(self, seen: Ticket) -> None:
-        async def lapse(writing: Writing) -> None:
-            now = self._clock.now()
-            ticket = await writing.ticket(seen.token_digest)
-            if ticket is None:
-                return
-            settled = ticket.settled(now)
-            if settled is ticket:
-                return
-            event = Event(
-                EventTag.TICKET_LAPSED,
-                now,
-                ticket.account,
-                _ACTOR,
-                ticket.key_id,
-                detail={"ticket": ticket.ticket_id, "attempts": ticket.attempts},
-            )
-            await end_ticket(writing, ticket, settled, event)
-
-        await commit(self._store, lapse)
+    async def _lapse(self, writing: Writing, seen: Ticket) -> None:
+        now = self._clock.now()
+        ticket = await writing.ticket(seen.token_digest)
+        if ticket is None:
+            return
+        settled = ticket.settled(now)
+        if settled is ticket:
+            return
+        event = Event(
+            EventTag.TICKET_LAPSED,
+            now,
+            ticket.account,
+            _ACTOR,
+            ticket.key_id,
+            detail={"ticket": ticket.ticket_id, "attempts": ticket.attempts},
+        )
+        await end_ticket(writing, ticket, settled, event)
 
     async def end_pairs(self) -> None:
         """Close pairs that are too old for another ticket, and remove the private halves of those that are over."""
         opened_before = later(self._clock.now(), seconds=-self._parameters_valid_seconds)
         await self._drain(lambda: self._store.idle_pairs(opened_before, _BATCH), self._end)
 
-    async def _end(self, seen: Pair) -> None:
-        async def end(writing: Writing) -> None:
-            pair = await writing.pair(seen.pair_id)
-            if pair is not None and pair.record is not None:
-                await writing.replace_pair(pair, pair.shut())
-
-        await commit(self._store, end)
+    @staticmethod
+    async def _end(writing: Writing, seen: Pair) -> None:
+        pair = await writing.pair(seen.pair_id)
+        if pair is not None and pair.record is not None:
+            await writing.replace_pair(pair, pair.shut())

@@ -38,8 +38,12 @@ class Limits:
     """For the request line and for each header."""
     body_seconds: float = 10.0
     """From the end of the head to the end of the body."""
+    head_seconds: float = 10.0
+    """From the start of a connection to the end of its first head."""
     idle_seconds: float = 75.0
-    """Between two requests of a connection, and before the first has come in whole."""
+    """Between two requests of a connection."""
+    connections: int = 1000
+    """At a time; one more is closed at once. Fewer, where the system allows this process fewer descriptors."""
     ready_seconds: float = 5.0
     """For the readiness check to come to a result."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import hdrs, web
 
@@ -24,6 +25,8 @@ SERVER: Final = "hsmkms"
 """All that a reply says of the software: versions help those who look for holes."""
 
 _SERVER_ERRORS: Final = 500
+_OTHER_DESCRIPTORS: Final = 100
+"""For the database, the hosts and the libraries: connections must never take the last descriptor."""
 
 
 def tls_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
@@ -54,6 +57,7 @@ async def serve(
     """Serve `app` on `sock` until `stop` is set, then let what is in flight end within `shutdown_seconds`."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        cast("_Connection", request.protocol).first_head_arrived()
         response = await app(request)
         if stop.is_set():
             response.force_close()  # or the client would send its next request into a closing connection
@@ -79,14 +83,22 @@ class _Server(web.Server):
     def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], limits: Limits) -> None:
         super().__init__(handler)
         self._limits = limits
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most_connections = max(1, min(limits.connections, descriptors - _OTHER_DESCRIPTORS))
+
+    @property
+    def full(self) -> bool:
+        """Whether there are more connections than may be."""
+        return len(self.connections) > self._most_connections
 
     def __call__(self) -> web.RequestHandler:
         limits = self._limits
         return _Connection(
             self,
+            head_seconds=limits.head_seconds,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=limits.idle_seconds,
-            access_log=None,  # type: ignore[arg-type]  # None is tested for, and means none
+            access_log=None,
             max_line_size=limits.header_bytes,
             max_field_size=limits.header_bytes,
             # What was signed is what is read, and nothing small may grow large.
@@ -96,9 +108,34 @@ class _Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    """A connection whose replies do not say which software of which version wrote them."""
+    """A connection with a deadline for its first head, whose replies do not say which software wrote them."""
 
-    __slots__ = ()
+    __slots__ = ("_head_seconds", "_late", "_server")
+
+    def __init__(self, server: _Server, *, head_seconds: float, **settings: Any) -> None:  # noqa: ANN401 - aiohttp's
+        super().__init__(server, **settings)
+        self._server = server
+        self._head_seconds = head_seconds
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, unless there are too many."""
+        super().connection_made(transport)
+        if self._server.full:
+            transport.close()
+        else:
+            self._late = asyncio.get_running_loop().call_later(self._head_seconds, transport.close)
+
+    def first_head_arrived(self) -> None:
+        """Take the deadline back."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of the connection."""
+        self.first_head_arrived()
+        super().connection_lost(exc)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

@@ -39,6 +39,7 @@ _TRIES: Final = 4
 _PROGRESS_SECONDS: Final = 60.0
 _LONGEST_WAIT_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 0.05
+_LOG_LINES: Final = 200
 
 
 class _InTheWay(Exception):
@@ -134,7 +135,7 @@ class Killer:
         """Wait for a random moment, and kill one process; bring the service back if that was its supervisor."""
         acknowledged = len(self.importing.acknowledged)
         if self.moments.random() < 0.6:  # otherwise the next kill meets a service that is still recovering
-            until(lambda: len(self.importing.acknowledged) > acknowledged, "an import goes through", _PROGRESS_SECONDS)
+            self._until_more_than(acknowledged)
         self.importing.ended.wait(self.moments.random() * _LONGEST_WAIT_SECONDS)
         assert self.service.process.poll() is None, self.service.log.read_text()
         victim = self.moments.choice(["host", "host", "web", "supervisor"])
@@ -143,6 +144,14 @@ class Killer:
         elif not self._kill_child(victim):
             return
         self.kills[victim] += 1
+
+    def _until_more_than(self, acknowledged: int) -> None:
+        try:
+            until(lambda: len(self.importing.acknowledged) > acknowledged, "an import goes through", _PROGRESS_SECONDS)
+        except AssertionError as error:
+            last = "\n".join(self.service.log.read_text().splitlines()[-_LOG_LINES:])
+            message = f"{error}\n{self.kills} {self.importing.passing}\n{last}"
+            raise AssertionError(message) from None
 
     def _kill_child(self, kind: str) -> bool:
         running = self.service.pids(kind)

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from hsmkms.dialects.tencent.refusals import CODES
-from tests.e2e import ways_of_imports, ways_of_requests
 from tests.e2e.running import SHARED_PAIRS, Instance
-from tests.e2e.ways import WAYS, Way, World
+from tests.e2e.ways import WAYS, Way, World, register_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.e2e.running import Client, RunningService
 
-assert ways_of_imports, ways_of_requests  # importing them registers their ways
+register_all()
 
 IMPORT_CODES: Final = {
     "InvalidParameter",

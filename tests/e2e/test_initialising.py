@@ -7,7 +7,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -106,7 +105,6 @@ def killed_inits(folder: Path, kills: int) -> None:
         made = objects(instance)
         assert len({each.label for each in made}) == len(made) == OBJECTS
         assert len(object_files(instance)) == OBJECTS
-        assert init(instance) == "already initialised; nothing was changed\n"
     assert interrupted
 
 
@@ -145,8 +143,7 @@ def another_token(instance: Instance) -> None:
 
 
 def emptied(instance: Instance) -> None:
-    for each in objects(instance):
-        act(instance, "destroy", each.label)
+    act(instance, "destroy")
 
 
 def one_missing(instance: Instance) -> None:
@@ -189,8 +186,8 @@ def test_init_and_serve_stop_at_a_token_that_is_not_what_it_was(
         assert sentences[0].startswith("hsmkms: ")
         assert DAMAGES[damage] in sentences[0]
         assert "CKR_" not in sentences[0]
-        assert objects(instance) == token
-        assert dump(instance) == database
+    assert objects(instance) == token
+    assert dump(instance) == database
     assert not processes_of(instance)
 
 

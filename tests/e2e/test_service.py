@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import ipaddress
 import json
 import os
@@ -95,7 +95,9 @@ def test_a_body_of_exactly_64_kib_is_read(service: RunningService) -> None:
 
 def test_a_body_in_chunks_is_measured_as_it_comes(service: RunningService) -> None:
     chunk = b"2000\r\n" + b" " * 0x2000 + b"\r\n"
-    head = f"POST / HTTP/1.1\r\nHost: {service.endpoint}\r\nX-TC-Action: GetRegions\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = (
+        f"POST / HTTP/1.1\r\nHost: {service.endpoint}\r\nX-TC-Action: GetRegions\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     with socket.create_connection(("127.0.0.1", service.instance.port), timeout=10) as connection:
         connection.sendall(head.encode() + chunk * 9)
         answer = connection.recv(65536)
@@ -286,15 +288,15 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A self-signed certificate of 127.0.0.1, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -302,9 +304,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     certificate, private_key = tmp_path / "server.pem", tmp_path / "server.key"
     certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     private_key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return certificate, private_key
 

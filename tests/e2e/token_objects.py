@@ -10,18 +10,18 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pkcs11 import Attribute
 
-from hsmkms import config
 from hsmkms.core.custody import CustodyRole
+from hsmkms.core.material import Edition
 from hsmkms.hsm.host import logging_in, module, templates
 from hsmkms.hsm.host.session import TokenSession
-from hsmkms.hsm.settings import HostPurpose
-from hsmkms.wiring.adapters import host_settings
+from hsmkms.hsm.settings import HostPurpose, HostSettings
 
 if TYPE_CHECKING:
     import pkcs11
@@ -41,7 +41,13 @@ class TokenObject:
 
 
 def act(instance: Instance, action: str, label: str = "") -> list[TokenObject]:
-    """Do `list`, `destroy`, `double` or `replace` with the object of `label`, and return what is in the token then."""
+    """Return what is in the token after an action.
+
+    Args:
+        instance: whose token.
+        action: `list`, or `destroy`, `double` or `replace` the object of `label`, or of every label.
+        label: CKA_LABEL; empty: all.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "tests.e2e.token_objects", str(instance.config), action, label],
         cwd=Path(__file__).parents[2],
@@ -71,22 +77,40 @@ def _make_like(session: TokenSession, one: pkcs11.Object) -> None:
     session.generate_secret(256, templates.custody(role, object_id, label, allowed_mechanisms=True))
 
 
+def _settings(path: Path) -> HostSettings:
+    """Return what a host of this configuration would be told; read here, because this process is to start quickly."""
+    hsm = tomllib.loads(path.read_text())["hsm"]
+    return HostSettings(
+        module=hsm["module"],
+        token_label=hsm["token_label"],
+        pin_file=str(path.parent / hsm["pin_file"]),
+        edition=Edition.FIPS,
+        initialize_args=hsm.get("initialize_args"),
+        purpose=HostPurpose.INIT,
+        env=hsm.get("env", {}),
+    )
+
+
 def main() -> None:
     """Do one action."""
     path, action, label = sys.argv[1:]
-    settings = host_settings(config.load(Path(path)), HostPurpose.INIT)
+    settings = _settings(Path(path))
     os.environ.update(settings.env)
     with logging_in.one_at_a_time(settings.pin_file):
         library = module.Library.load(settings.module, settings.initialize_args)
         session = TokenSession(module.open_sessions(module.find_token(library, settings.token_label), settings)[0])
     if action != "list":
-        (one,) = session.find(templates.find_by_label(label))
-        if action in {"double", "replace"}:
-            _make_like(session, one)
-        if action in {"destroy", "replace"}:
-            one.destroy()
+        for one in session.find(templates.find_by_label(label) if label else {}):
+            if action in {"double", "replace"}:
+                _make_like(session, one)
+            if action in {"destroy", "replace"}:
+                one.destroy()
     found = [
-        (str(session.read(each, Attribute.LABEL)), bytes(session.read(each, Attribute.ID) or b"").hex(), type(each).__name__)
+        (
+            str(session.read(each, Attribute.LABEL)),
+            bytes(session.read(each, Attribute.ID) or b"").hex(),
+            type(each).__name__,
+        )
         for each in session.find({})
     ]
     sys.stdout.write(json.dumps(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import secrets
 import sqlite3
 import uuid
@@ -136,7 +137,9 @@ class Way:
 WAYS: Final[list[Way]] = []
 
 
-def reaches(code: str, *, impatient: bool = False) -> Callable[[Callable[[World], Attempt]], Callable[[World], Attempt]]:
+def reaches(
+    code: str, *, impatient: bool = False
+) -> Callable[[Callable[[World], Attempt]], Callable[[World], Attempt]]:
     """Register the decorated preparation as a way to reach `code`."""
 
     def register(prepare: Callable[[World], Attempt]) -> Callable[[World], Attempt]:
@@ -149,3 +152,9 @@ def reaches(code: str, *, impatient: bool = False) -> Callable[[Callable[[World]
 def add(code: str, name: str, prepare: Callable[[World], Attempt]) -> None:
     """Register a way of a table: only the first of a code is tried everywhere."""
     WAYS.append(Way(code, name, prepare, everywhere=all(way.code != code for way in WAYS)))
+
+
+def register_all() -> None:
+    """Fill `WAYS`: a module of ways registers them when it is imported."""
+    for name in ("ways_of_requests", "ways_of_imports"):
+        importlib.import_module(f"tests.e2e.{name}")

@@ -133,8 +133,10 @@ def an_import_token_of_another_account(world: World) -> Attempt:
 def _asks_for(algorithm: str, spec: str, says: str) -> Callable[[World], Attempt]:
     def prepare(world: World) -> Attempt:
         key_id = world.client.external_key()
-        fields = {"KeyId": key_id, "WrappingAlgorithm": algorithm, "WrappingKeySpec": spec}
-        return Attempt(lambda: world.sdk("GetParametersForImport", **fields), key_id, says=says or world.client.algorithm)
+        fields: dict[str, Any] = {"KeyId": key_id, "WrappingAlgorithm": algorithm, "WrappingKeySpec": spec}
+        return Attempt(
+            lambda: world.sdk("GetParametersForImport", **fields), key_id, says=says or world.client.algorithm
+        )
 
     return prepare
 
@@ -335,18 +337,19 @@ def a_pair_that_the_token_will_not_open(world: World) -> Attempt:
     client = world.service.client(world.service.instance.another_credential(account))
     broken = World(world.service, client, world.stranger)
     key_id, parameters, encrypted = broken.ready()
-    of_account = "WHERE pair_id IN (SELECT pair_id FROM pairs WHERE account = ?)"
+    find = "SELECT s.pair_id, s.record FROM pair_secrets s JOIN pairs p USING (pair_id) WHERE p.account = ?"
+    change = "UPDATE pair_secrets SET record = ? WHERE pair_id = ?"
     with world.database() as database:
-        ((record,),) = database.execute(f"SELECT record FROM pair_secrets {of_account}", (account,)).fetchall()
+        ((pair_id, record),) = database.execute(find, (account,)).fetchall()
         middle = len(record) // 2
         spoilt = record[:middle] + bytes([record[middle] ^ 1]) + record[middle + 1 :]
-        database.execute(f"UPDATE pair_secrets SET record = ? {of_account}", (spoilt, account))
+        database.execute(change, (spoilt, pair_id))
 
     def undo() -> None:
         world.enabled_key()  # others are not touched
         assert client.state(key_id) == "PendingImport"
         with world.database() as database:
-            database.execute(f"UPDATE pair_secrets SET record = ? {of_account}", (record, account))
+            database.execute(change, (record, pair_id))
         client.import_(key_id, parameters, encrypted)
         assert client.state(key_id) == "Enabled"
         client.call("DeleteImportedKeyMaterial", KeyId=key_id)

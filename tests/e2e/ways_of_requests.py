@@ -158,7 +158,7 @@ def _sends(action: str, members: dict[str, Any], says: str) -> Callable[[World],
     return lambda world: Attempt(lambda: world.json(action, members), says=says)
 
 
-_REQUIRED: Final = {
+_REQUIRED: Final[dict[str, dict[str, Any]]] = {
     "CreateKey": {"Alias": "a"},
     "DescribeKey": {"KeyId": ANY_KEY},
     "DescribeKeys": {"KeyIds": [ANY_KEY]},

@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from hsmkms.core.material import Edition
 from hsmkms.hsm.client import HostPool, PoolLimits
+from hsmkms.hsm.settings import HostPurpose
 from tests.hsm import tokens
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
     kind, edition = request.param
     token: tokens.TestToken = request.getfixturevalue(kind)
     deployment = await tokens.initialised(token, tokens.planned(edition))
-    host = await tokens.start(token, edition)
+    host = await tokens.start(token, edition, purpose=HostPurpose.OPERATE)  # all verbs of the port
     pool = HostPool(deployment)
     await pool.add(host.name, host.socket)
     yield Served(token, deployment, pool, await pool.probe())

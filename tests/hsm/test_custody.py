@@ -14,7 +14,7 @@ import pytest_asyncio
 from pkcs11 import Attribute
 
 from hsmkms.core.custody import CustodyObject, CustodyRole, Deployment
-from hsmkms.core.errors import InternalFault, TokenUnavailable, TokenUnusable
+from hsmkms.core.errors import InternalFault, TokenGaveNoAnswer, TokenUnusable
 from hsmkms.core.material import Edition
 from hsmkms.hsm.channel import HostChannel
 from hsmkms.hsm.settings import HostPurpose
@@ -84,7 +84,7 @@ def deployment(pristine: tuple[TestToken, Deployment]) -> Deployment:
 
 def with_object(deployment: Deployment, role: CustodyRole, **changes: bytes) -> Deployment:
     changed = tuple(
-        replace(item, **changes) if item.role is role else item  # type: ignore[arg-type] # challenge or answer
+        replace(item, **changes) if item.role is role else item  # type: ignore[arg-type] # all of them are bytes
         for item in deployment.objects
     )
     return replace(deployment, objects=changed)
@@ -128,7 +128,7 @@ async def test_init_removes_what_a_killed_init_left(token: TestToken) -> None:
     # one object is whole when the next one is begun; that of the same name must then not be made beside it
     await until(lambda: len(objects(token)) >= len(before) + 2)
     host.kill()
-    with pytest.raises(TokenUnavailable):
+    with pytest.raises(TokenGaveNoAnswer):
         await making
     await channel.close()
     await host.wait()
@@ -169,9 +169,10 @@ async def test_init_removes_the_husk_of_an_object_whose_making_was_interrupted(t
     assert template.exists()
 
 
-async def test_a_host_started_to_serve_makes_no_objects(token: TestToken) -> None:
+@pytest.mark.parametrize("purpose", [HostPurpose.SERVE, HostPurpose.OPERATE])
+async def test_only_a_host_started_for_init_makes_objects(token: TestToken, purpose: HostPurpose) -> None:
     before = objects(token)
-    async with channel_to(token) as channel:
+    async with channel_to(token, purpose=purpose) as channel:
         with pytest.raises(InternalFault):
             await channel.initialise(tokens.planned(Edition.FIPS))
     assert objects(token) == before
@@ -245,6 +246,38 @@ async def test_an_object_never_proved_stops(token: TestToken, deployment: Deploy
 async def test_a_database_that_does_not_name_every_object_stops(token: TestToken, deployment: Deployment) -> None:
     without: tuple[CustodyObject, ...] = deployment.objects[1:]
     assert "no long-lived object for" in await refusal(token, replace(deployment, objects=without))
+
+
+async def test_who_asks_does_not_choose_which_key_does_what(token: TestToken, deployment: Deployment) -> None:
+    swap = {CustodyRole.RECORD: CustodyRole.CREDENTIAL, CustodyRole.CREDENTIAL: CustodyRole.RECORD}
+    swapped = tuple(replace(item, role=swap.get(item.role, item.role)) for item in deployment.objects)
+    nobody_s = replace(deployment, deployment_id=str(uuid.uuid4()))  # no object has its labels: only the ids find one
+    assert "is not as it was made (LABEL is" in await refusal(token, replace(nobody_s, objects=swapped))
+    assert "is not as it was made (LABEL is" in await refusal(token, nobody_s)
+
+
+async def test_an_object_of_another_id_stops(token: TestToken, deployment: Deployment) -> None:
+    sentence = await refusal(token, with_object(deployment, CustodyRole.MAC, object_id=uuid.uuid4().bytes))
+    assert "is not as it was made (ID is" in sentence
+
+
+async def test_a_database_that_names_a_role_or_an_id_twice_stops(token: TestToken, deployment: Deployment) -> None:
+    first, second, *rest = deployment.objects
+    doubled = (first, second, *rest, replace(second, object_id=uuid.uuid4().bytes))
+    assert f"names 2 long-lived objects for {second.role.value}" in await refusal(
+        token, replace(deployment, objects=doubled)
+    )
+    shared = (first, replace(second, object_id=first.object_id), *rest)
+    assert "the same id for two long-lived objects" in await refusal(token, replace(deployment, objects=shared))
+
+
+@pytest.mark.parametrize("purpose", [HostPurpose.SERVE, HostPurpose.OPERATE])
+async def test_a_database_that_does_not_name_its_token_stops(
+    token: TestToken, deployment: Deployment, purpose: HostPurpose
+) -> None:
+    async with channel_to(token, purpose=purpose) as channel:
+        with pytest.raises(TokenUnusable, match="does not name the serial number of its token"):
+            await channel.attach(replace(deployment, token_serial=""))
 
 
 async def test_another_token_of_the_same_label_stops(token: TestToken, deployment: Deployment) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import selectors
 import signal
 import sys
 from dataclasses import replace
@@ -14,14 +15,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from hsmkms.core.errors import InternalFault, MaterialUndecryptable, TokenUnavailable, TokenUnusable
+from hsmkms.core.errors import InternalFault, MaterialUndecryptable, TokenGaveNoAnswer, TokenUnusable
+from hsmkms.core.ids import AccessId, PairId
 from hsmkms.core.material import Edition
-from hsmkms.hsm import frames
+from hsmkms.core.records import of_credential, of_pair
+from hsmkms.core.secrets import SecretKey
+from hsmkms.hsm import frames, messages
 from hsmkms.hsm.channel import HostChannel
 from hsmkms.hsm.client import PoolLimits
 from hsmkms.hsm.host import outside
-from hsmkms.hsm.settings import HostExit
-from tests.contract.hsm_contract import HsmContract, owner_of
+from hsmkms.hsm.messages import Identity, Request
+from hsmkms.hsm.settings import HostExit, HostPurpose
+from tests.contract.hsm_contract import ALICE, HsmContract, owner_of
 from tests.hsm import tokens
 from tests.hsm.conftest import Hosts
 from tests.hsm.waiting import until
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from hsmkms.core.custody import Deployment
     from hsmkms.core.ports import ImportOrder
     from hsmkms.hsm.client import HostPool
+    from hsmkms.hsm.spawn import HostProcess
     from tests.hsm.tokens import TestToken
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -94,6 +100,29 @@ async def test_before_attach_a_host_obeys_nothing(softhsm: TestToken) -> None:
     await host.wait()
 
 
+async def test_only_a_command_s_host_makes_credentials(softhsm: TestToken, deployment: Deployment) -> None:
+    identity = of_credential(ALICE, AccessId("AKIDexample"), FIPS)
+    serving, operating = (Hosts(softhsm, deployment, PoolLimits()) for _ in range(2))
+    await serving.add()
+    with pytest.raises(InternalFault):
+        await serving.pool.protect_secret(identity, SecretKey(b"secret"))
+    await operating.add(purpose=HostPurpose.OPERATE)
+    record = await operating.pool.protect_secret(identity, SecretKey(b"secret"))
+    assert await serving.pool.open_secret(identity, record) == SecretKey(b"secret")
+    for hosts in (serving, operating):
+        await hosts.pool.close()
+
+
+async def test_a_host_started_for_init_does_nothing_else(softhsm: TestToken, deployment: Deployment) -> None:
+    hosts = Hosts(softhsm, deployment, PoolLimits())
+    await hosts.add(purpose=HostPurpose.INIT)
+    with pytest.raises(InternalFault):
+        await hosts.pool.generate_material(owner_of(FIPS))
+    with pytest.raises(InternalFault):
+        await hosts.pool.protect_secret(of_credential(ALICE, AccessId("AKIDexample"), FIPS), SecretKey(b"secret"))
+    await hosts.pool.close()
+
+
 async def test_each_verb_is_one_line_in_the_log_at_debug_level(hosts: Hosts, capfd: pytest.CaptureFixture[str]) -> None:
     await hosts.add(log_level="DEBUG")
     order = await good_order(hosts.pool)
@@ -131,6 +160,34 @@ async def test_the_end_of_the_socket_ends_the_host(softhsm: TestToken) -> None:
     host = await tokens.start(softhsm, FIPS)
     host.socket.close()
     async with asyncio.timeout(10):
+        assert await host.wait() == HostExit.ORPHANED
+
+
+def stuff(host: HostProcess, frame: bytes) -> int:
+    """Send `frame` until the host takes no more; return how often."""
+    taken = 0
+    with selectors.DefaultSelector() as selector:
+        selector.register(host.socket, selectors.EVENT_WRITE)
+        while selector.select(2) and taken < 20_000:
+            try:
+                taken += host.socket.send(frame) == len(frame)
+            except BlockingIOError:
+                continue
+    return taken
+
+
+async def test_a_host_with_its_hands_full_reads_no_more_and_still_ends_with_its_socket(
+    softhsm: TestToken, deployment: Deployment
+) -> None:
+    host = await tokens.start(softhsm, FIPS)
+    attach = messages.Attach(place=messages.Place.of(deployment))
+    making = messages.MakePair(identity=Identity.of(of_pair(PairId("slow"), FIPS)), bits=4096)
+    for number, verb in enumerate((attach, *(making,) * 8)):
+        host.socket.send(frames.frame(Request(number=number, verb=verb)))
+    taken = await asyncio.to_thread(stuff, host, frames.frame(Request(number=9, verb=making)))
+    assert taken < 5_000
+    host.socket.close()
+    async with asyncio.timeout(5):
         assert await host.wait() == HostExit.ORPHANED
 
 
@@ -191,7 +248,7 @@ async def test_a_killed_host_fails_only_its_own_calls(hosts: Hosts) -> None:
     await until(lambda: sum(call.done() for call in calls) == len(calls) - 1)
     stopped.kill()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    assert sum(isinstance(each, TokenUnavailable) for each in outcomes) == 1
+    assert sum(isinstance(each, TokenGaveNoAnswer) for each in outcomes) == 1
     assert sum(not isinstance(each, BaseException) for each in outcomes) == len(calls) - 1
     assert hosts.pool.hosts == {working.name}
     assert hosts.lost == [stopped.name]
@@ -204,7 +261,7 @@ async def test_a_host_that_misses_its_deadline_is_given_up(
     slow = Hosts(softhsm, deployment, PoolLimits(queue_seconds=5, verb_timeout_seconds=0.3))
     process = await slow.add()
     os.kill(process.pid, signal.SIGSTOP)
-    with pytest.raises(TokenUnavailable):
+    with pytest.raises(TokenGaveNoAnswer):
         await slow.pool.generate_material(owner_of(FIPS))
     assert slow.lost == [process.name]
     assert not slow.pool.usable
@@ -223,7 +280,7 @@ async def test_a_token_that_loses_its_objects_under_a_running_host_is_sick(
     for path in (copy.directory / "tokens").rglob("*.object"):
         if path.name != "token.object":
             path.unlink()
-    with pytest.raises(TokenUnavailable):
+    with pytest.raises(TokenGaveNoAnswer):
         await hosts.pool.import_material(order)
     async with asyncio.timeout(10):
         assert await process.wait() == HostExit.TOKEN_SICK

@@ -1,19 +1,28 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from hsmkms.core.custody import CustodyObject, CustodyRole
 from hsmkms.core.material import Edition
-from hsmkms.core.records import of_credential, of_material
+from hsmkms.core.records import RecordKind, of_credential, of_material
+from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.hsm import frames, messages
 from hsmkms.hsm.messages import Identity, Reply, Request
 
 SECRET = b"needle-in-a-message"
 OWNER = Identity.of(of_material("alice", str(uuid.uuid4()), Edition.FIPS, 3))  # type: ignore[arg-type]
 CREDENTIAL = Identity.of(of_credential("alice", "AKID", Edition.SM))  # type: ignore[arg-type]
+
+
+def place_of(**changed: bytes) -> messages.Place:
+    item = messages.CustodyItem(role=CustodyRole.MAC, object_id=bytes(16), challenge=b"", answer=b"")
+    objects = (structs.replace(item, **changed),)
+    return messages.Place(deployment_id="d", edition=Edition.FIPS, token_serial="s", objects=objects)
 
 
 def payload_of(frame: bytes) -> bytes:
@@ -54,21 +63,60 @@ def test_a_reply_comes_out_as_it_went_in(answer: messages.Answer) -> None:
     assert frames.parse_reply(payload_of(frames.frame(reply))) == reply
 
 
-def test_a_frame_holds_a_mebibyte_and_not_more() -> None:
+def test_a_frame_holds_64_kibibytes_and_not_more() -> None:
     def frame_of(size: int) -> bytes:
         return frames.frame(Reply(number=1, answer=messages.SecretOpened(secret=bytes(size))))
 
-    overhead = len(frame_of(1 << 16)) - frames.LENGTH.size - (1 << 16)
+    overhead = len(frame_of(1 << 15)) - frames.LENGTH.size - (1 << 15)
     most = frames.MAX_FRAME_BYTES - overhead
-    assert len(frame_of(most)) == frames.MAX_FRAME_BYTES + frames.LENGTH.size
+    assert len(frame_of(most)) == (1 << 16) + frames.LENGTH.size
     with pytest.raises(frames.FrameTooLarge):
         frame_of(most + 1)
 
 
-def test_a_header_announcing_more_than_a_mebibyte_is_refused() -> None:
-    assert frames.payload_length((1 << 20).to_bytes(4, "big")) == 1 << 20
+def test_a_header_announcing_more_than_64_kibibytes_is_refused() -> None:
+    assert frames.payload_length((1 << 16).to_bytes(4, "big")) == 1 << 16
     with pytest.raises(frames.FrameTooLarge):
-        frames.payload_length(((1 << 20) + 1).to_bytes(4, "big"))
+        frames.payload_length(((1 << 16) + 1).to_bytes(4, "big"))
+
+
+LONGEST = of_material("a" * 64, str(uuid.uuid4()), Edition.FIPS, 2**63 - 1)  # type: ignore[arg-type]
+LARGEST = messages.ImportMaterial(
+    owner=Identity.of(LONGEST),
+    pair=Identity.of(replace(LONGEST, kind=RecordKind.PAIR)),
+    pair_record=bytes(4096),
+    algorithm=WrappingAlgorithm.RSAES_OAEP_SHA_256,
+    ciphertext=bytes(1024),
+)
+
+
+def test_the_largest_request_passes() -> None:
+    request = Request(number=2**63 - 1, verb=LARGEST, request_id="r" * 64)
+    assert frames.parse_request(payload_of(frames.frame(request))) == request
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        pytest.param(structs.replace(LARGEST, ciphertext=bytes(1025)), id="ciphertext"),
+        pytest.param(structs.replace(LARGEST, pair_record=bytes(4097)), id="record"),
+        pytest.param(messages.GenerateMaterial(owner=Identity.of(replace(LONGEST, generation=2**63))), id="generation"),
+        pytest.param(messages.GenerateMaterial(owner=Identity.of(replace(LONGEST, generation=-1))), id="negative"),
+        pytest.param(messages.GenerateMaterial(owner=Identity.of(replace(LONGEST, account="a" * 65))), id="account"),
+        pytest.param(messages.GenerateMaterial(owner=Identity.of(replace(LONGEST, owner="a" * 65))), id="owner"),
+        pytest.param(messages.ProtectSecret(identity=CREDENTIAL, secret=bytes(257)), id="secret"),
+        pytest.param(messages.OpenSecret(identity=CREDENTIAL, record=bytes(4097)), id="credential"),
+        pytest.param(messages.Attach(place=place_of(object_id=bytes(15))), id="object id"),
+        pytest.param(messages.Attach(place=place_of(challenge=bytes(4097))), id="challenge"),
+        pytest.param(messages.Attach(place=place_of(answer=bytes(4097))), id="answer"),
+    ],
+)
+def test_a_request_beyond_its_bounds_is_neither_sent_nor_read(verb: messages.Verb) -> None:
+    request = Request(number=1, verb=verb)
+    with pytest.raises(msgspec.ValidationError):
+        frames.frame(request)
+    with pytest.raises(msgspec.ValidationError):
+        frames.parse_request(msgspec.msgpack.encode(request))
 
 
 @pytest.mark.parametrize(

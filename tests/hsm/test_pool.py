@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,18 +13,21 @@ from hsmkms.core.errors import (
     MaterialLengthWrong,
     MaterialUndecryptable,
     RecordBroken,
-    TokenUnavailable,
+    TokenGaveNoAnswer,
+    TokenNotAsked,
     TokenUnusable,
 )
-from hsmkms.core.ids import PairId
+from hsmkms.core.ids import AccessId, PairId
 from hsmkms.core.material import Edition
-from hsmkms.core.records import of_pair
+from hsmkms.core.records import of_credential, of_pair
+from hsmkms.core.secrets import SecretKey
 from hsmkms.hsm import frames, messages
 from hsmkms.hsm.channel import HostChannel, error_of
 from hsmkms.hsm.client import Duty, HostPool, PoolLimits
-from hsmkms.hsm.messages import Fault, FaultKind, Reply, Request
+from hsmkms.hsm.messages import Fault, FaultKind
 from hsmkms.log import REQUEST_ID
-from tests.contract.hsm_contract import owner_of
+from tests.contract.hsm_contract import ALICE, owner_of
+from tests.hsm.played import PlayedHost
 from tests.hsm.tokens import planned
 from tests.hsm.waiting import until
 
@@ -36,44 +37,6 @@ if TYPE_CHECKING:
 OWNER = owner_of(Edition.FIPS)
 SEALED = messages.MaterialSealed(record=b"r", fingerprint_algorithm="a", fingerprint=b"f")
 PAIR = messages.PairMade(public_key=b"k", record=b"r")
-
-
-class PlayedHost:
-    """The other end of the socket, in the hands of the test."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.ours, self._theirs = socket.socketpair()
-        for each in (self.ours, self._theirs):
-            each.setblocking(False)
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
-
-    async def receive(self) -> Request:
-        if self._reader is None:
-            self._reader, self._writer = await asyncio.open_unix_connection(sock=self._theirs)
-        async with asyncio.timeout(5):
-            header = await self._reader.readexactly(frames.LENGTH.size)
-            return frames.parse_request(await self._reader.readexactly(frames.payload_length(header)))
-
-    def send(self, content: bytes) -> None:
-        assert self._writer is not None
-        self._writer.write(content)
-
-    def answer(self, request: Request, answer: messages.Answer) -> None:
-        self.send(frames.frame(Reply(number=request.number, answer=answer)))
-
-    def hang_up(self) -> None:
-        if self._writer is not None:
-            self._writer.transport.abort()
-        else:
-            self._theirs.close()
-
-    async def hung_up_on(self) -> None:
-        assert self._reader is not None
-        async with asyncio.timeout(5):
-            with contextlib.suppress(ConnectionError):  # it is one if we wrote meanwhile
-                assert await self._reader.read() == b""
 
 
 class Play:
@@ -169,7 +132,7 @@ async def test_a_call_waits_for_a_host_that_joins(play: Play) -> None:
 
 async def test_a_call_does_not_wait_longer_than_the_queue_allows(play: Play) -> None:
     play.pool_with(queue=0.05)
-    with pytest.raises(TokenUnavailable):
+    with pytest.raises(TokenNotAsked):
         await play.generate()
 
 
@@ -226,7 +189,7 @@ async def test_a_host_that_attaches_to_a_closed_pool_is_not_kept(play: Play) -> 
     request = await host.receive()
     await play.pool.close()
     host.answer(request, messages.Attached())
-    with pytest.raises(TokenUnavailable):
+    with pytest.raises(TokenNotAsked):
         await adding
     await host.hung_up_on()
 
@@ -255,7 +218,7 @@ async def test_a_missed_deadline_ends_the_host_and_a_late_answer_is_nobody_s(pla
     host = await play.join()
     call = play.generate()
     request = await host.receive()
-    with pytest.raises(TokenUnavailable):
+    with pytest.raises(TokenGaveNoAnswer):
         await call
     assert play.lost == [host.name]
     host.answer(request, SEALED)
@@ -271,7 +234,7 @@ async def test_a_host_that_hangs_up_fails_its_own_calls_only(play: Play) -> None
     first.hang_up()
     second.answer(surviving, SEALED)
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    assert [type(each).__name__ for each in outcomes] == ["TokenUnavailable", "SealedMaterial"]
+    assert [type(each).__name__ for each in outcomes] == ["TokenGaveNoAnswer", "SealedMaterial"]
     assert play.lost == [first.name]
 
 
@@ -281,7 +244,7 @@ async def test_a_sick_token_takes_its_host_out_at_once(play: Play) -> None:
     request, _other = await host.receive(), await host.receive()
     host.answer(request, Fault(kind=FaultKind.SICK))
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    assert all(isinstance(each, TokenUnavailable) for each in outcomes)
+    assert all(isinstance(each, TokenGaveNoAnswer) for each in outcomes)
     assert play.lost == [host.name]
 
 
@@ -297,7 +260,7 @@ async def test_a_host_that_talks_nonsense_is_given_up(play: Play, garbage: bytes
     call = play.generate()
     await host.receive()
     host.send(garbage)
-    with pytest.raises(TokenUnavailable):
+    with pytest.raises(TokenGaveNoAnswer):
         await call
     assert play.lost == [host.name]
 
@@ -315,6 +278,15 @@ async def test_a_request_too_large_for_a_frame_is_our_defect_and_the_host_goes_o
     host = await play.join()
     with pytest.raises(InternalFault):
         await play.pool.inspect_material(OWNER, bytes(frames.MAX_FRAME_BYTES))
+    call = play.generate()
+    host.answer(await host.receive(), SEALED)
+    await call
+
+
+async def test_a_request_that_no_host_would_read_is_our_defect_and_the_host_goes_on(play: Play) -> None:
+    host = await play.join()
+    with pytest.raises(InternalFault):
+        await play.pool.protect_secret(of_credential(ALICE, AccessId("AKID"), Edition.FIPS), SecretKey(bytes(257)))
     call = play.generate()
     host.answer(await host.receive(), SEALED)
     await call
@@ -343,7 +315,7 @@ async def test_before_the_probe_no_other_call_is_made_if_so_asked(play: Play) ->
     pool = play.pool_with(probe_first=True)
     await play.join()
     assert not pool.usable
-    with pytest.raises(TokenUnavailable):
+    with pytest.raises(TokenNotAsked):
         await pool.generate_material(OWNER)
 
 
@@ -352,7 +324,7 @@ async def test_a_closed_channel_takes_no_calls() -> None:
     channel = await HostChannel.open("host", host.ours)
     await channel.close()
     assert not channel.usable
-    with pytest.raises(TokenUnavailable):
+    with pytest.raises(TokenNotAsked):
         await channel.probe()
     host.hang_up()
 
@@ -361,7 +333,7 @@ EXPECTED_ERRORS: dict[FaultKind, type[HsmkmsError]] = {
     FaultKind.UNDECRYPTABLE: MaterialUndecryptable,
     FaultKind.LENGTH_WRONG: MaterialLengthWrong,
     FaultKind.RECORD_BROKEN: RecordBroken,
-    FaultKind.SICK: TokenUnavailable,
+    FaultKind.SICK: TokenGaveNoAnswer,
     FaultKind.UNUSABLE: TokenUnusable,
     FaultKind.REFUSED: InternalFault,
     FaultKind.INTERNAL: InternalFault,

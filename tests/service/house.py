@@ -219,8 +219,9 @@ class Killed(BaseException):
     """What stands for the end of the process."""
 
 
-def undecryptable(command: ImportMaterial) -> ImportMaterial:
-    return replace(command, ciphertext=UNDECRYPTABLE)
+def undecryptable(command: ImportMaterial, number: int = 0) -> ImportMaterial:
+    """Return the command with a ciphertext that no token decrypts, another one for each number."""
+    return replace(command, ciphertext=UNDECRYPTABLE[:-2] + number.to_bytes(2, "big"))
 
 
 async def refusal(house: House, command: ImportMaterial) -> HsmkmsError:

@@ -14,11 +14,12 @@ from hsmkms.core.errors import (
     RecordBroken,
     StoreUnavailable,
     TicketEnd,
+    TokenNotAsked,
     TokenUnavailable,
 )
 from hsmkms.core.events import EventTag
 from hsmkms.core.keys import KeyState
-from hsmkms.core.tickets import TicketState
+from hsmkms.core.tickets import MOST_GIVEN_BACK, MOST_PAIR_FAILURES, TicketState
 from tests.service.house import Killed, Settings, end_of, refusal, undecryptable
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def test_the_configuration_may_allow_fewer_attempts(housed: Callable[..., 
 
 async def test_sixty_four_failing_imports_at_once_reach_the_token_ten_times(house: House) -> None:
     bad = undecryptable(house.command(await house.parameters(await house.key())))
-    faults = await asyncio.gather(*(refusal(house, bad) for _ in range(64)))
+    faults = await asyncio.gather(*(refusal(house, undecryptable(bad, number)) for number in range(64)))
     assert house.hsm.calls == 10
     assert sum(isinstance(fault, MaterialUndecryptable) for fault in faults) == 10
     assert {fault.end for fault in faults if isinstance(fault, ImportTokenOver)} == {TicketEnd.EXHAUSTED}
@@ -76,7 +77,9 @@ async def test_two_processes_on_one_database_count_the_same_attempts(
     house, other = await housed(), await housed()
     other.hsm.share_with(house.hsm)
     bad = undecryptable(house.command(await house.parameters(await house.key())))
-    faults = await asyncio.gather(*(refusal(each, bad) for _ in range(16) for each in (house, other)))
+    faults = await asyncio.gather(
+        *(refusal(each, undecryptable(bad, number)) for number in range(16) for each in (house, other))
+    )
     assert {type(fault) for fault in faults} == {MaterialUndecryptable, ImportTokenOver}
     assert house.hsm.calls + other.hsm.calls == 10
     assert (await house.ticket(bad)).attempts == 10
@@ -211,13 +214,64 @@ async def test_after_an_outage_the_same_ticket_imports(house: House) -> None:
     assert await house.state(key_id) is KeyState.ENABLED
 
 
-async def test_a_pair_record_that_does_not_open_is_our_fault_and_stays_an_attempt(house: House) -> None:
+async def test_a_pair_record_that_does_not_open_is_our_fault_and_costs_no_attempt(house: House) -> None:
     parameters = await house.parameters(await house.key())
     pair = await house.pair(parameters)
     async with house.sql.writing() as writing:
         await writing.replace_pair(pair, replace(pair, record=bytes(80)))
-    assert isinstance(await refusal(house, house.command(parameters)), RecordBroken)
-    assert (await house.ticket(parameters)).attempts == 1
+    for _ in range(12):
+        assert isinstance(await refusal(house, house.command(parameters)), RecordBroken)
+    ticket = await house.ticket(parameters)
+    assert (ticket.attempts, ticket.given_back) == (0, 0)
+    refused = await house.events(EventTag.MATERIAL_REFUSED)
+    assert [event.detail["reason"] for event in refused] == ["RecordBroken"] * 12
+    whole = await house.pair(parameters)
+    async with house.sql.writing() as writing:
+        await writing.replace_pair(whole, replace(whole, record=pair.record))
+    await house.run(house.command(parameters))
+
+
+async def test_an_attempt_that_reached_no_token_costs_nothing_however_often(house: House) -> None:
+    command = house.command(await house.parameters(await house.key()))
+
+    async def not_asked() -> None:
+        raise TokenNotAsked
+
+    able, house.hsm.before_judging = house.hsm.before_judging, not_asked
+    for _ in range(3 * MOST_GIVEN_BACK):
+        assert isinstance(await refusal(house, command), TokenNotAsked)
+    ticket = await house.ticket(command)
+    assert (ticket.attempts, ticket.given_back, (await house.pair(command)).failures) == (0, 0, 0)
+    house.hsm.before_judging = able
+    await house.run(command)
+
+
+async def test_imports_under_way_are_not_yet_failures_of_their_pair(housed: Callable[..., Awaitable[House]]) -> None:
+    house = await housed(Settings(tickets_per_pair=1000))
+    commands = [house.command(await house.parameters(await house.key())) for _ in range(20)]
+    pair = await house.pair(commands[0])
+    async with house.sql.writing() as writing:
+        await writing.replace_pair(pair, replace(pair, failures=MOST_PAIR_FAILURES - 10))
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+    waiting = 0
+
+    async def wait() -> None:
+        nonlocal waiting
+        waiting += 1
+        if waiting == 10:
+            arrived.set()
+        await go_on.wait()
+
+    house.hsm.before_judging = wait
+    running = [asyncio.create_task(house.run(command)) for command in commands[:10]]
+    async with asyncio.timeout(30):
+        await arrived.wait()
+        assert isinstance(await refusal(house, commands[10]), TokenNotAsked)
+        go_on.set()
+        await asyncio.gather(*running)
+        for command in commands[10:]:
+            await house.run(command)
+    assert (await house.pair(commands[0])).failures == MOST_PAIR_FAILURES - 10
 
 
 async def test_what_never_reaches_the_token_counts_no_attempt(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -38,6 +39,12 @@ async def test_a_credential_opens_with_its_account_roles_and_secret(house: House
     opened = await house.service.secret_of(issued.access_id)
     assert opened is not None
     assert (opened.account, opened.roles, opened.secret) == (house.caller.account, ROLES, issued.secret)
+
+
+async def test_many_who_ask_at_once_cost_one_call_of_the_token(house: House, issued: IssuedCredential) -> None:
+    opened = await asyncio.gather(*(house.credentials.open(issued.access_id) for _ in range(60)))
+    assert all(each is not None and each.secret == issued.secret for each in opened)
+    assert house.hsm.secrets_opened == 1
 
 
 async def test_access_ids_and_secrets_are_random_and_long_enough(house: House) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsmkms.core import records
-from hsmkms.core.errors import CallerFault, TokenUnavailable
+from hsmkms.core.errors import CallerFault, TokenGaveNoAnswer, TokenUnavailable
 from hsmkms.core.events import EventTag
 from hsmkms.core.keys import KeyState
 from hsmkms.core.material import Edition
@@ -42,7 +42,7 @@ class Crowd:
         for _ in range(self.random.randrange(20)):
             await asyncio.sleep(0)
         if self.random.random() < 0.1:
-            raise TokenUnavailable
+            raise TokenGaveNoAnswer
 
     async def act(self) -> None:
         """Do one thing; a refusal is as good as a success."""

@@ -208,6 +208,36 @@ async def test_a_step_that_fails_is_logged_and_the_others_still_happen(
     assert (line.__dict__["step"], line.__dict__["fault"]) == ("lapse_tickets", "StoreUnavailable")
 
 
+async def test_a_step_with_a_backlog_does_not_keep_the_others_waiting(house: House) -> None:
+    key_id = await house.key()
+    await house.imported(key_id, valid_to=later(house.clock.now(), seconds=5))
+    house.clock.advance(5)
+
+    async def without_end(_now: Instant, _limit: int) -> list[object]:
+        await asyncio.get_running_loop().create_future()
+        return []
+
+    house.store.overdue_tickets = without_end  # type: ignore[assignment]
+    sweeping = asyncio.create_task(house.sweeper.keep_sweeping(0.01))
+    try:
+        async with asyncio.timeout(30):
+            while (await house.key_row(key_id)).material is not None:
+                await asyncio.sleep(0.01)
+    finally:
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
+
+
+async def test_a_batch_is_settled_in_one_transaction(house: House) -> None:
+    for _ in range(3):
+        issued = await house.parameters(await house.key())
+    house.clock.set(issued.deadline)
+    before = house.store.commits
+    await house.sweeper.lapse_tickets()
+    assert house.store.commits == before + 1
+    assert len(await house.events(EventTag.TICKET_LAPSED)) == 3
+
+
 async def test_a_clock_set_back_during_a_pass_removes_nothing_that_is_usable_again(house: House) -> None:
     key_id = await house.key()
     valid_to = later(house.clock.now(), seconds=60)

@@ -227,10 +227,44 @@ async def test_what_is_not_http_is_refused_without_an_echo(request_: bytes, capl
 
 @pytest.mark.parametrize("start", [b"", b"POST / HTTP/1.1\r\nHost:"])
 async def test_a_client_that_does_not_finish_its_head_is_dropped(start: bytes) -> None:
-    limited = app(PlainDialect(), Limits(idle_seconds=0.1))
+    limited = app(PlainDialect(), Limits(head_seconds=0.1))
     async with serving(limited) as served, connected(served.port) as (reader, writer), asyncio.timeout(10):
         writer.write(start)
         assert await reader.read() == b""
+
+
+async def test_a_client_that_asks_nothing_more_is_dropped_later() -> None:
+    limited = app(PlainDialect(), Limits(head_seconds=60, idle_seconds=0.1))
+    async with serving(limited) as served, connected(served.port) as (reader, writer), asyncio.timeout(10):
+        writer.write(post(b""))
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+
+
+async def test_the_deadline_is_for_the_first_head_only() -> None:
+    limited = app(PlainDialect(), Limits(head_seconds=0.2))
+    async with serving(limited) as served, connected(served.port) as (reader, writer), asyncio.timeout(10):
+        writer.write(post(b""))
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.4)  # longer than the deadline that no longer holds
+        writer.write(post(b""))
+        assert b"HTTP/1.1 200" in await reader.readuntil(b"\r\n\r\n")
+
+
+async def test_one_connection_too_many_is_closed_and_the_others_are_served() -> None:
+    limited = app(PlainDialect(), Limits(connections=2))
+    async with (
+        serving(limited) as served,
+        asyncio.timeout(10),
+        connected(served.port) as (first, to_first),
+        connected(served.port) as (_, to_second),
+    ):
+        for writer in (to_first, to_second):
+            writer.write(post(b""))
+        assert b"HTTP/1.1 200" in await first.readuntil(b"\r\n\r\n")
+        async with connected(served.port) as (third, _):
+            assert await third.read() == b""
+        to_first.write(post(b""))
+        assert b"HTTP/1.1 200" in await first.readuntil(b"\r\n\r\n")
 
 
 # --- defects and clients that go away -----------------------------------------------------------------------

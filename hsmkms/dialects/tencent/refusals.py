@@ -65,7 +65,8 @@ CODES: Final[Mapping[type[errors.HsmkmsError], str]] = {
     errors.MaterialLengthWrong: "InvalidParameter.DecryptMaterialError",
     errors.MaterialMismatch: "InvalidParameterValue.MaterialNotMatch",
     # the service
-    errors.TokenUnavailable: _UNAVAILABLE,
+    errors.TokenNotAsked: _UNAVAILABLE,
+    errors.TokenGaveNoAnswer: _UNAVAILABLE,
     errors.StoreUnavailable: _UNAVAILABLE,
     errors.ChangedMeanwhile: _UNAVAILABLE,
     errors.RecordBroken: _INTERNAL,

@@ -158,7 +158,9 @@ def read_pin(path: str) -> Pin:
     except UnicodeDecodeError as error:
         raise TokenUnusable(f"The PIN file '{path}' is not UTF-8 text: correct hsm.pin_file.") from error
     if not text:
-        raise TokenUnusable(f"The PIN file '{path}' is empty: write the token's user PIN into it.")
+        raise TokenUnusable(
+            f"The PIN file '{path}' is empty: write the token's user PIN into it, or correct hsm.pin_file."
+        )
     return Pin(text)
 
 

@@ -163,7 +163,7 @@ async def test_an_unknown_secret_id_is_told_apart_from_a_wrong_signature(dialect
 async def test_a_token_that_cannot_open_the_secret_is_no_fault_of_the_caller(
     service: ScriptedService, dialect: TencentDialect
 ) -> None:
-    service.secret_fault = errors.TokenUnavailable()
+    service.secret_fault = errors.TokenGaveNoAnswer()
     request = Signer().sign("GetRegions", {})
     assert await code_of(dialect, *request) == "UnsupportedOperation.ServiceTemporaryUnavailable"
 
