@@ -2,7 +2,7 @@
 
 Laws:
 
-- unknown keys are errors, and no environment variable overrides anything;
+- unknown keys are errors, so are values of another TOML type, and no environment variable overrides anything;
 - units are in the names; relative paths are relative to the file's folder;
 - the file names where the PIN is and never holds it; only a host opens that file;
 - what is wrong is said in one sentence that names the key and the cure.
@@ -17,7 +17,16 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 
 from hsmkms.core.errors import ConfigurationInvalid
 from hsmkms.core.material import Edition
@@ -39,13 +48,13 @@ class Listen(_Section):
     """Where and how the service is reached."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(strict=True, ge=1, le=65535)] = 8765
+    port: Annotated[StrictInt, Field(ge=1, le=65535)] = 8765
     tls_cert: Path | None = None
     """PEM certificate chain; together with `tls_key` it turns TLS on."""
     tls_key: Path | None = None
-    tls_terminated_by_proxy: Annotated[bool, Field(strict=True)] = False
+    tls_terminated_by_proxy: StrictBool = False
     """Set it only where a proxy in front speaks TLS and passes the Host header on unchanged."""
-    shutdown_seconds: Annotated[float, Field(strict=True, gt=0, le=3600)] = 10
+    shutdown_seconds: Annotated[StrictFloat, Field(gt=0, le=3600)] = 10
     """How long requests in flight may take after SIGTERM."""
 
     @model_validator(mode="after")
@@ -77,15 +86,15 @@ class HsmSection(_Section):
     token_label: Annotated[str, Field(min_length=1, max_length=32)]
     pin_file: Path
     """A file readable by the service's user only, holding the user PIN on its first line."""
-    hosts: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
+    hosts: Annotated[StrictInt, Field(ge=1, le=64)] = Field(
         default_factory=lambda: min(64, len(os.sched_getaffinity(0)))
     )
     """Processes for requests; one more makes wrapping pairs."""
-    sessions_per_host: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    sessions_per_host: Annotated[StrictInt, Field(ge=1, le=64)] = 1
     """More than one only for a network HSM with latency."""
     initialize_args: str | None = None
     """NSS's parameter string for C_Initialize."""
-    verb_timeout_seconds: Annotated[float, Field(strict=True, gt=0, le=600)] = 10
+    verb_timeout_seconds: Annotated[StrictFloat, Field(gt=0, le=600)] = 10
     """After this a call counts as hung and its host is replaced."""
     env: dict[str, str] = {}
     """Variables such as SOFTHSM2_CONF, set for the hosts only."""
@@ -98,12 +107,12 @@ class ImportSection(_Section):
         default=tuple(row.algorithm for row in WRAPPING.values() if row.on_by_default), min_length=1
     )
     """RSAES_PKCS1_V1_5 must be named to be offered; see SECURITY.md first."""
-    parameters_valid_seconds: Annotated[int, Field(strict=True, ge=1, le=7 * 86400)] = 86400
-    ready_pairs: Annotated[int, Field(strict=True, ge=0, le=1000)] = 4
+    parameters_valid_seconds: Annotated[StrictInt, Field(ge=1, le=7 * 86400)] = 86400
+    ready_pairs: Annotated[StrictInt, Field(ge=0, le=1000)] = 4
     """Wrapping pairs kept ready."""
-    tickets_per_pair: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1
+    tickets_per_pair: Annotated[StrictInt, Field(ge=1, le=100_000)] = 1
     """More than one lets a bulk migration share a pair among tickets of one account and algorithm."""
-    max_attempts: Annotated[int, Field(strict=True, ge=1, le=10)] = 10
+    max_attempts: Annotated[StrictInt, Field(ge=1, le=10)] = 10
     """Failing imports per import token."""
 
 
@@ -183,6 +192,8 @@ def _sentence(path: Path, error: ErrorDetails) -> str:
             return f"{path}: the key {key} is missing; add it."
         case "extra_forbidden":
             return f"{path}: the key {key} is unknown; {_suggestion(error['loc'])}."
+        case "tuple_type":
+            return f"{path}: {key} is wrong: write a list, in square brackets."
         case "value_error":
             return f"{path}: {key}: {error['ctx']['error']}."
     return f"{path}: {key} is wrong: {error['msg'][0].lower()}{error['msg'][1:]}."
@@ -193,6 +204,8 @@ def _suggestion(location: tuple[str | int, ...]) -> str:
     for part in location[:-1]:
         section = Settings.model_fields.get("import_" if part == "import" else str(part))
         fields = _fields_of(section.annotation) if section is not None else {}
+    if not fields:
+        return "this section has no key yet; remove it"
     near = difflib.get_close_matches(str(location[-1]), fields, n=1)
     return f"did you mean {near[0]}" if near else f"known here are {', '.join(fields)}"
 

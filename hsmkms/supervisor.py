@@ -269,12 +269,16 @@ class Supervisor:
             given_up.cancel()
 
     async def _kill_lost(self, control: SupervisorEnd) -> None:
+        """Kill each host that the web process gives up; then see to it that the web process itself is gone."""
         while (host := await control.lost()) is not None:
-            self._given_up[host].set()
+            if host in self._given_up:
+                self._given_up[host].set()
             process = self._hosts.get(host)
             if process is not None:
                 _LOG.warning("a host was given up", extra={"host": host})
                 process.kill()
+        if self._web is not None:
+            await _gone(self._web, _GRACE_SECONDS)
 
     # --- the end -----------------------------------------------------------------------------------
 

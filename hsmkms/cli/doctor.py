@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hsmkms import config
@@ -39,8 +40,12 @@ def doctor(config_path: ConfigOption, as_json: JsonOption = False) -> None:
 
 def _show(console: Console, report: TokenReport) -> None:
     token = report.token
-    console.print(f"[bold]{token.label}[/bold], serial {token.serial}, {token.manufacturer} {token.model}")
-    console.print(f"{token.module} ({token.module_description} {token.module_version}), profile {token.profile}")
+    # What the token says of itself is text, also where it looks like rich's markup.
+    maker = escape(f"serial {token.serial}, {token.manufacturer} {token.model}")
+    console.print(f"[bold]{escape(token.label)}[/bold], {maker}")
+    console.print(
+        escape(f"{token.module} ({token.module_description} {token.module_version}), profile {token.profile}")
+    )
     console.print(
         f"edition {report.edition.value}: exactly {report.edition.material_bits} bits; {report.fingerprint_note}\n"
     )
@@ -48,8 +53,8 @@ def _show(console: Console, report: TokenReport) -> None:
     for finding in report.algorithms:
         algorithms.add_row(
             finding.algorithm.value,
-            "yes" if finding.works else f"no: {finding.why_not}",
-            finding.damaged or "-",
+            "yes" if finding.works else escape(f"no: {finding.why_not}"),
+            escape(finding.damaged or "-"),
             _accepted(finding),
         )
     console.print(algorithms)
@@ -69,7 +74,7 @@ def _show(console: Console, report: TokenReport) -> None:
         )
     console.print(checks)
     for sentence in report.refusals:
-        console.print(f"[red]{sentence}[/red]")
+        console.print(f"[red]{escape(sentence)}[/red]")
 
 
 def _accepted(finding: AlgorithmFinding) -> str:
@@ -89,4 +94,4 @@ def _lengths(finding: AlgorithmFinding) -> Table:
 
 
 def _step(found: LengthFinding) -> str:
-    return f"{found.refused_by} ({found.detail})" if found.detail else found.refused_by
+    return escape(f"{found.refused_by} ({found.detail})" if found.detail else found.refused_by)

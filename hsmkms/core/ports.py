@@ -64,8 +64,9 @@ class MaterialEvidence:
 class Hsm(Protocol):
     """The token, behind its hosts.
 
-    Every method may raise `TokenUnavailable`: no host answered in time, a host died, or the token is sick. Nothing
-    was judged then, and whoever counted an attempt gives it back.
+    Every method may raise a `TokenUnavailable`; nothing was judged then, and whoever counted an attempt gives it back.
+    `TokenNotAsked`: no host was free in time, and nothing reached the token. `TokenGaveNoAnswer`: the host died or
+    missed its deadline, or the token is sick; what the token did with it is not known.
     """
 
     @property

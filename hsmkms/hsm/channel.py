@@ -47,7 +47,7 @@ def error_of(fault: Fault) -> errors.HsmkmsError:
         case FaultKind.RECORD_BROKEN:
             return errors.RecordBroken()
         case FaultKind.SICK:
-            return errors.TokenUnavailable()
+            return errors.TokenGaveNoAnswer()
         case FaultKind.UNUSABLE:
             return errors.TokenUnusable(fault.message)
         case FaultKind.REFUSED | FaultKind.INTERNAL:
@@ -102,11 +102,13 @@ class HostChannel:
         """Send `verb` and return its answer.
 
         Raises:
-            TokenUnavailable: the host died, missed the deadline of `seconds`, or found the token sick.
+            TokenNotAsked: the channel had ended before.
+            TokenGaveNoAnswer: the host died, missed the deadline of `seconds`, or found the token sick.
+            InternalFault: the request is beyond the bounds of `messages`; it was not sent.
             HsmkmsError: whatever else the host answered, as `error_of` has it.
         """
         if self._closed:
-            raise errors.TokenUnavailable
+            raise errors.TokenNotAsked
         number = next(self._numbers)
         future: asyncio.Future[messages.Answer] = asyncio.get_running_loop().create_future()
         self._calls[number] = future
@@ -119,8 +121,8 @@ class HostChannel:
                 "host missed its deadline", extra={"host": self.name, "verb": type(verb).__name__, "seconds": seconds}
             )
             self._give_up()
-            raise errors.TokenUnavailable from None
-        except frames.FrameTooLarge as error:
+            raise errors.TokenGaveNoAnswer from None
+        except (frames.FrameTooLarge, msgspec.ValidationError) as error:
             raise errors.InternalFault from error
         finally:
             self._calls.pop(number, None)
@@ -138,7 +140,7 @@ class HostChannel:
 
         Raises:
             TokenUnusable: an object is absent, doubled or not what it was; nothing was created.
-            TokenUnavailable: the host died or missed the deadline.
+            TokenNotAsked, TokenGaveNoAnswer: the host died or missed the deadline.
         """
         await self.call(messages.Attach(place=messages.Place.of(deployment)), messages.Attached, seconds)
 
@@ -154,7 +156,7 @@ class HostChannel:
 
         Raises:
             TokenUnusable: the token does not make them.
-            TokenUnavailable: the host died or missed the deadline.
+            TokenNotAsked, TokenGaveNoAnswer: the host died or missed the deadline.
         """
         verb = messages.Initialise(place=messages.Place.of(deployment))
         answer = await self.call(verb, messages.Initialised, seconds)
@@ -164,7 +166,7 @@ class HostChannel:
         """Have an attached host find out what the token does.
 
         Raises:
-            TokenUnavailable: the host died, missed the deadline, or found the token sick.
+            TokenNotAsked, TokenGaveNoAnswer: the host died, missed the deadline, or found the token sick.
         """
         return (await self.call(messages.Probe(), messages.Probed, seconds)).report
 
@@ -182,7 +184,7 @@ class HostChannel:
         self._writer.transport.abort()
         for future in self._calls.values():
             if not future.done():
-                future.set_exception(errors.TokenUnavailable())
+                future.set_exception(errors.TokenGaveNoAnswer())
         if self._on_closed is not None:
             self._on_closed(self)
 

@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from hsmkms.core.errors import TokenUnavailable
+from hsmkms.core.errors import TokenNotAsked
 from hsmkms.core.ids import PairId
 from hsmkms.core.material import Fingerprint, SealedMaterial
 from hsmkms.core.ports import MaterialEvidence
@@ -124,7 +124,7 @@ class HostPool:
             raise
         if self._closed or not channel.usable:
             await channel.close()
-            raise TokenUnavailable
+            raise TokenNotAsked
         seat = _Seat(channel, sessions, frozenset(duties))
         self._seats[host_id] = seat
         for _ in range(sessions):
@@ -193,7 +193,7 @@ class HostPool:
                 self._offer(seat)
             future.cancel()
             if isinstance(error, TimeoutError):
-                raise TokenUnavailable from None
+                raise TokenNotAsked from None
             raise
 
     def _offer(self, seat: _Seat) -> None:
@@ -210,7 +210,7 @@ class HostPool:
 
     def _require_open(self) -> None:
         if not self._open:
-            raise TokenUnavailable
+            raise TokenNotAsked
 
     async def _call(self, verb: messages.Verb, expected: type[AnswerT]) -> AnswerT:
         self._require_open()
@@ -229,7 +229,8 @@ class HostPool:
 
         Raises:
             TokenUnusable: the deployment must not serve with this token.
-            TokenUnavailable: no host in time, or the token is sick.
+            TokenNotAsked: no host in time.
+            TokenGaveNoAnswer: the host died or hung, or the token is sick.
         """
         seconds = self._limits.probe_timeout_seconds
         report = await self._on_a_host(Duty.OPERATIONS, lambda channel: channel.probe(seconds))

@@ -12,7 +12,8 @@ import msgspec
 
 from hsmkms.hsm.messages import Reply, Request
 
-MAX_FRAME_BYTES: Final = 1 << 20
+MAX_FRAME_BYTES: Final = 1 << 16
+"""The largest message is the answer to Probe: 8.8 KiB on NSS."""
 LENGTH: Final = struct.Struct(">I")
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -27,12 +28,17 @@ class FrameTooLarge(ValueError):
 def frame(message: Request | Reply) -> bytes:
     """Return the frame of a message.
 
+    A request that the host would refuse to read, and then end, is not sent.
+
     Raises:
         FrameTooLarge: the message does not fit.
+        msgspec.ValidationError: a value of a request is beyond its bounds.
     """
     payload = _encoder.encode(message)
     if len(payload) > MAX_FRAME_BYTES:
         raise FrameTooLarge
+    if isinstance(message, Request):
+        parse_request(payload)
     return LENGTH.pack(len(payload)) + payload
 
 

@@ -3,13 +3,14 @@
 Laws:
 
 - the verbs are the classes named in `Verb`; there is no verb for a PKCS#11 function;
-- a message's `repr` shows no value.
+- a message's `repr` shows no value;
+- every value of a request is bounded where it is declared, and neither sent nor read beyond that.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -21,6 +22,18 @@ from hsmkms.hsm.report import TokenDescription, TokenReport
 
 if TYPE_CHECKING:
     from hsmkms.core.custody import Deployment
+
+
+_MOST_ITEMS: Final = 16
+
+Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
+"""An id, an account or a serial number."""
+Blob: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=4096)]
+"""A record, a challenge or an answer: that of a 4096-bit pair has less than 2.5 KiB."""
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+ObjectId: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Ciphertext: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=1024)]
+SecretValue: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=256)]
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,10 +51,10 @@ class Identity(_Part, frozen=True):
     """A `RecordIdentity` on the wire."""
 
     kind: RecordKind
-    account: str
-    owner: str
+    account: Name
+    owner: Name
     edition: Edition
-    generation: int
+    generation: Count
 
     @classmethod
     def of(cls, identity: RecordIdentity) -> Identity:
@@ -63,9 +76,9 @@ class CustodyItem(_Part, frozen=True):
     """A `CustodyObject` on the wire."""
 
     role: CustodyRole
-    object_id: bytes
-    challenge: bytes
-    answer: bytes
+    object_id: ObjectId
+    challenge: Blob
+    answer: Blob
 
     @classmethod
     def of(cls, item: CustodyObject) -> CustodyItem:
@@ -80,11 +93,11 @@ class CustodyItem(_Part, frozen=True):
 class Place(_Part, frozen=True):
     """The deployment that a host is to work for."""
 
-    deployment_id: str
+    deployment_id: Name
     edition: Edition
-    token_serial: str
-    """Empty: not known yet."""
-    objects: tuple[CustodyItem, ...]
+    token_serial: Name
+    """Empty: not known yet; only a host started for `init` takes that."""
+    objects: Annotated[tuple[CustodyItem, ...], msgspec.Meta(max_length=_MOST_ITEMS)]
 
     @classmethod
     def of(cls, deployment: Deployment) -> Place:
@@ -120,7 +133,7 @@ class MakePair(_Message, frozen=True):
     """Generate a wrapping pair."""
 
     identity: Identity
-    bits: int
+    bits: Count
 
 
 class ImportMaterial(_Message, frozen=True):
@@ -128,9 +141,9 @@ class ImportMaterial(_Message, frozen=True):
 
     owner: Identity
     pair: Identity
-    pair_record: bytes
+    pair_record: Blob
     algorithm: WrappingAlgorithm
-    ciphertext: bytes
+    ciphertext: Ciphertext
 
 
 class GenerateMaterial(_Message, frozen=True):
@@ -143,21 +156,21 @@ class InspectMaterial(_Message, frozen=True):
     """Unseal material for its owner and read back what the token says of it."""
 
     owner: Identity
-    record: bytes
+    record: Blob
 
 
 class ProtectSecret(_Message, frozen=True):
-    """Encrypt a credential's secret and bind it to its access id."""
+    """Encrypt a credential's secret and bind it to its access id; only a host of a command obeys."""
 
     identity: Identity
-    secret: bytes
+    secret: SecretValue
 
 
 class OpenSecret(_Message, frozen=True):
     """Decrypt a credential's secret for its access id."""
 
     identity: Identity
-    record: bytes
+    record: Blob
 
 
 Verb: TypeAlias = (
@@ -271,9 +284,9 @@ Answer: TypeAlias = (
 class Request(_Part, frozen=True):
     """A verb, the number by which its reply is known, and the API request it serves."""
 
-    number: int
+    number: Count
     verb: Verb
-    request_id: str | None = None
+    request_id: Name | None = None
 
 
 class Reply(_Part, frozen=True):

@@ -16,9 +16,11 @@ class HostPurpose(StrEnum):
     """What a host may be asked."""
 
     SERVE = "serve"
-    """Everything but to make long-lived objects; its sessions are read-only, so that the token refuses it too."""
+    """What API requests need. Its sessions are read-only, so that the token refuses to make long-lived objects, too."""
+    OPERATE = "operate"
+    """What the operator's commands need: all that of `SERVE`, and to protect a new credential's secret. Read-only."""
     INIT = "init"
-    """To make them as well."""
+    """To make the long-lived objects and to prove them; nothing else."""
 
 
 class Duty(StrEnum):

@@ -58,7 +58,7 @@ async def _attached(settings: Settings, store: SqlStore) -> AsyncIterator[HostPo
         TokenUnusable: module, token or objects are not what the deployment needs.
     """
     deployment = await ready_deployment(store)
-    process = await spawn_host(host_settings(settings, HostPurpose.SERVE), "host")
+    process = await spawn_host(host_settings(settings, HostPurpose.OPERATE), "host")
     pool = HostPool(deployment, PoolLimits(verb_timeout_seconds=settings.hsm.verb_timeout_seconds))
     try:
         await process.ready()

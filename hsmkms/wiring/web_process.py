@@ -122,6 +122,11 @@ class _Arrivals:
                 raise
             _LOG.error("a host cannot be used and is replaced", extra={"host": offer.host, "reason": fault.message})
             self._end.give_up(offer.host)
+        except HsmkmsError as error:
+            # One broken host must not end the service of the others.
+            facts = {"host": offer.host, "fault": type(error).__name__}
+            _LOG.error("a host is broken and is replaced", extra=facts)
+            self._end.give_up(offer.host)
 
     async def _probe_once(self) -> None:
         async with self._probing:

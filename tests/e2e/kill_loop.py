@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import secrets
 import signal
 import sqlite3
@@ -27,6 +26,7 @@ from hsmkms.wiring.commands import _attached
 from tests.e2e.running import until
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
 
     from tests.e2e.running import Client, Instance, RunningService

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from hsmkms.core.errors import MaterialLengthWrong, MaterialUndecryptable, RecordBroken, TokenUnavailable
+from hsmkms.core.errors import MaterialLengthWrong, MaterialUndecryptable, RecordBroken, TokenGaveNoAnswer
 from hsmkms.core.ids import PairId
 from hsmkms.core.material import Edition, Fingerprint, SealedMaterial
 from hsmkms.core.ports import MaterialEvidence
@@ -53,9 +53,9 @@ class FakeHsm:
         self.orders: list[ImportOrder] = []
         self.sick = False
         self.before_judging: Callable[[], Awaitable[None]] = _nothing
-        """Raise `TokenUnavailable` here for a host that dies before it has judged."""
+        """Raise `TokenGaveNoAnswer` here for a host that dies before it has judged."""
         self.after_judging: Callable[[], Awaitable[None]] = _nothing
-        """Raise `TokenUnavailable` here for a host that dies after it has judged."""
+        """Raise `TokenGaveNoAnswer` here for a host that dies after it has judged."""
         self._sealing = AESGCM(os.urandom(32))
         self._mac_key = os.urandom(32)
 
@@ -112,7 +112,7 @@ class FakeHsm:
 
     def _require_well(self) -> None:
         if self.sick:
-            raise TokenUnavailable
+            raise TokenGaveNoAnswer
 
     def _sealed(self, owner: RecordIdentity, material: bytes) -> SealedMaterial:
         return SealedMaterial(self._seal(owner, material), self._fingerprint(owner, material))

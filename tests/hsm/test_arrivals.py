@@ -21,6 +21,7 @@ from hsmkms.supervisor import Supervisor
 from hsmkms.wiring.web_process import _Arrivals
 from tests.hsm.played import PlayedHost
 from tests.hsm.tokens import planned
+from tests.hsm.waiting import until
 
 if TYPE_CHECKING:
     from hsmkms.config import Settings
@@ -41,9 +42,7 @@ async def test_a_host_that_cannot_attach_is_given_up_and_the_web_process_goes_on
         assert await supervisor.lost() == "broken"
     supervisor.offer("sound", Duty.PAIRS, 1, sound.ours)
     sound.answer(await sound.receive(), messages.Attached())
-    async with asyncio.timeout(SECONDS):
-        while pool.hosts != {"sound"}:
-            await asyncio.sleep(0)
+    await until(lambda: pool.hosts == {"sound"})
     assert not arriving.done()
     arriving.cancel()
     await asyncio.gather(arriving, return_exceptions=True)
@@ -61,9 +60,14 @@ async def test_a_web_process_that_talks_nonsense_and_goes_on_is_killed(monkeypat
     supervisor._web = web
     ours, theirs = control_pair()
     control = SupervisorEnd(ours)
-    with theirs:
-        theirs.send(b"junk")
-        async with asyncio.timeout(SECONDS):
-            await supervisor._kill_lost(control)
-            assert await web.wait() == -signal.SIGKILL
-    control.close()
+    try:
+        with theirs:
+            theirs.send(b"junk")
+            async with asyncio.timeout(SECONDS):
+                await supervisor._kill_lost(control)
+                assert await web.wait() == -signal.SIGKILL
+    finally:
+        control.close()
+        if web.returncode is None:
+            web.kill()
+            await web.wait()

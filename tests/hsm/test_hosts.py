@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import selectors
 import signal
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from hsmkms.core.custody import Deployment
     from hsmkms.core.ports import ImportOrder
     from hsmkms.hsm.client import HostPool
-    from hsmkms.hsm.spawn import HostProcess
     from tests.hsm.tokens import TestToken
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -163,32 +164,46 @@ async def test_the_end_of_the_socket_ends_the_host(softhsm: TestToken) -> None:
         assert await host.wait() == HostExit.ORPHANED
 
 
-def stuff(host: HostProcess, frame: bytes) -> int:
-    """Send `frame` until the host takes no more; return how often."""
+def taken_by(connection: socket.socket, frame: bytes) -> int:
+    """Send `frame` until nobody takes more for a second; return how often."""
     taken = 0
     with selectors.DefaultSelector() as selector:
-        selector.register(host.socket, selectors.EVENT_WRITE)
-        while selector.select(2) and taken < 20_000:
-            try:
-                taken += host.socket.send(frame) == len(frame)
-            except BlockingIOError:
-                continue
+        selector.register(connection, selectors.EVENT_WRITE)
+        while selector.select(1) and taken < 20_000:
+            with contextlib.suppress(BlockingIOError):
+                connection.send(frame)
+                taken += 1
     return taken
 
 
-async def test_a_host_with_its_hands_full_reads_no_more_and_still_ends_with_its_socket(
-    softhsm: TestToken, deployment: Deployment
-) -> None:
-    host = await tokens.start(softhsm, FIPS)
-    attach = messages.Attach(place=messages.Place.of(deployment))
-    making = messages.MakePair(identity=Identity.of(of_pair(PairId("slow"), FIPS)), bits=4096)
-    for number, verb in enumerate((attach, *(making,) * 8)):
-        host.socket.send(frames.frame(Request(number=number, verb=verb)))
-    taken = await asyncio.to_thread(stuff, host, frames.frame(Request(number=9, verb=making)))
-    assert taken < 5_000
-    host.socket.close()
-    async with asyncio.timeout(5):
-        assert await host.wait() == HostExit.ORPHANED
+async def test_a_host_with_its_hands_full_reads_no_more_and_still_ends_with_its_socket() -> None:
+    ours, theirs = socket.socketpair()
+    program = (
+        "import socket, sys\n"
+        "from hsmkms.hsm.host.serving import Host\n"
+        "from hsmkms.hsm.settings import HostSettings\n"
+        "settings = HostSettings(module='', token_label='', pin_file='', edition='fips')\n"
+        "host = Host(socket.socket(fileno=int(sys.argv[1])), settings, [None], None)\n"
+        "host._benches = [None]  # attached, and its one worker busy for ever\n"
+        "host.serve()\n"
+    )
+    with theirs:
+        host = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, str(theirs.fileno()), pass_fds=[theirs.fileno()]
+        )
+    ours.setblocking(False)
+    making = messages.MakePair(identity=Identity.of(of_pair(PairId("p"), FIPS)), bits=2048)
+    frame = frames.frame(Request(number=1, verb=making))
+    try:
+        assert await asyncio.to_thread(taken_by, ours, frame) < 10_000
+        assert host.returncode is None
+        ours.close()
+        async with asyncio.timeout(5):
+            assert await host.wait() == HostExit.ORPHANED
+    finally:
+        if host.returncode is None:
+            host.kill()
+            await host.wait()
 
 
 async def test_a_host_ignores_the_terminal_s_interrupt(hosts: Hosts) -> None:

@@ -8,8 +8,10 @@ import pytest
 from hsmkms.core.errors import TokenUnusable
 from hsmkms.core.material import Edition
 from hsmkms.core.wrapping import WrappingAlgorithm
+from hsmkms.hsm import frames, messages
 from hsmkms.hsm.host import profiles
 from hsmkms.hsm.host.probe import LENGTHS
+from hsmkms.hsm.messages import Reply
 from hsmkms.hsm.report import AlgorithmFinding, CheckFinding, TokenReport
 
 if TYPE_CHECKING:
@@ -181,3 +183,8 @@ def test_a_token_without_a_profile_is_excused_nothing() -> None:
     unknown = profiles.profile_of("Some Vendor")
     assert unknown is profiles.UNKNOWN
     assert not any(unknown.excuse(each) for each in profiles.NSS.exceptions)
+
+
+def test_the_report_is_far_from_filling_a_frame(served: Served) -> None:
+    frame = frames.frame(Reply(number=1, answer=messages.Probed(report=served.report)))
+    assert len(frame) < frames.MAX_FRAME_BYTES // 2

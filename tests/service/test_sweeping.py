@@ -221,7 +221,7 @@ async def test_a_step_with_a_backlog_does_not_keep_the_others_waiting(house: Hou
     sweeping = asyncio.create_task(house.sweeper.keep_sweeping(0.01))
     try:
         async with asyncio.timeout(30):
-            while (await house.key_row(key_id)).material is not None:
+            while (await house.key_row(key_id)).material is not None:  # noqa: ASYNC110 - a row has no event to wait for
                 await asyncio.sleep(0.01)
     finally:
         sweeping.cancel()

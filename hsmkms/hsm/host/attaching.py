@@ -15,6 +15,7 @@ from hsmkms.hsm.host.canary import hatch
 from hsmkms.hsm.host.pairs import PairCache
 from hsmkms.hsm.host.profiles import profile_of
 from hsmkms.hsm.host.workbench import Workbench
+from hsmkms.hsm.settings import HostPurpose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
     from hsmkms.hsm.report import TokenDescription
 
 
-def _require_ours(place: Place, edition: Edition, token: TokenDescription) -> None:
+def _require_ours(place: Place, edition: Edition, token: TokenDescription, purpose: HostPurpose) -> None:
     if place.edition is not edition:
         raise TokenUnusable(
             f"This database was initialised for the edition '{place.edition}', and the configuration says '{edition}': "
             "correct 'edition', or name another database in store.url."
+        )
+    if not place.token_serial and purpose is not HostPurpose.INIT:
+        raise TokenUnusable(
+            "The database does not name the serial number of its token: it is damaged; restore it from its backup."
         )
     if place.token_serial and place.token_serial != token.serial:
         raise TokenUnusable(
@@ -40,14 +45,14 @@ def _require_ours(place: Place, edition: Edition, token: TokenDescription) -> No
 
 
 def attach(
-    sessions: Sequence[TokenSession], place: Place, edition: Edition, token: TokenDescription
+    sessions: Sequence[TokenSession], place: Place, edition: Edition, token: TokenDescription, purpose: HostPurpose
 ) -> list[Workbench]:
     """Return a workbench for each session.
 
     Raises:
         TokenUnusable: the token is not, or not any more, the deployment's.
     """
-    _require_ours(place, edition, token)
+    _require_ours(place, edition, token, purpose)
     profile = profile_of(token.manufacturer)
     objects = [item.core() for item in place.objects]
     benches = []
@@ -74,7 +79,7 @@ def initialise(
     Raises:
         TokenUnusable: the token does not make them.
     """
-    _require_ours(place, edition, token)
+    _require_ours(place, edition, token, HostPurpose.INIT)
     profile = profile_of(token.manufacturer)
     planned = [item.core() for item in place.objects]
     try:

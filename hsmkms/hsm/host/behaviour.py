@@ -51,7 +51,7 @@ def _comparison(bench: Workbench, subject: str, found: list[str]) -> Iterator[Ch
 def of_custody(bench: Workbench) -> Iterator[CheckFinding]:
     """Compare the long-lived objects with what they were asked to be."""
     for role, key in bench.custody.objects.items():
-        asked = templates.custody(role, b"", "", allowed_mechanisms=bench.profile.stores_allowed_mechanisms)
+        asked = templates.custody_role(role, allowed_mechanisms=bench.profile.stores_allowed_mechanisms)
         found = evidence.findings(bench.session, key, asked, generated=True)
         yield from _comparison(bench, profiles.CUSTODY, found)
 

@@ -5,6 +5,7 @@ Laws:
 - nothing is created but by `create`, which only `hsmkms init` reaches, in a host of its own;
 - an object that is absent, doubled, of other attributes than it was made with, or that does not give its known answer,
   stops whoever needs it, with a sentence;
+- whoever asks names the deployment, not which key does what: an object's CKA_LABEL says its role, and must agree;
 - only objects with the deployment's own labels or planned ids are ever removed, and husks: files that SoftHSM left
   when it was killed in the middle of making an object.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +31,7 @@ from hsmkms.hsm.host.session import AES_BLOCK_BYTES, MAC_KEY_BITS
 from hsmkms.hsm.host.workbench import Custody
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hsmkms.core.custody import CustodyObject
     from hsmkms.hsm.host.profiles import Profile
@@ -139,14 +141,30 @@ def _require_answer(session: TokenSession, key: pkcs11.Object, item: CustodyObje
         )
 
 
+def _require_each_role_once(objects: Sequence[CustodyObject]) -> None:
+    named = Counter(item.role for item in objects)
+    missing = sorted(role for role in CustodyRole if not named[role])
+    if missing:
+        raise TokenUnusable(
+            f"The database names no long-lived object for {', '.join(missing)}: it is damaged; restore it."
+        )
+    for role, count in named.items():
+        if count > 1:
+            raise TokenUnusable(f"The database names {count} long-lived objects for {role}: it is damaged; restore it.")
+    if len({item.object_id for item in objects}) < len(objects):
+        raise TokenUnusable("The database has the same id for two long-lived objects: it is damaged; restore it.")
+
+
 def open_custody(
     session: TokenSession, deployment_id: str, objects: Iterable[CustodyObject], profile: Profile
 ) -> Custody:
-    """Find every object, compare its attributes and have it give its known answer.
+    """Find every object, compare its names and attributes and have it give its known answer.
 
     Raises:
         TokenUnusable: one of them is not there, or is not what it was.
     """
+    objects = tuple(objects)
+    _require_each_role_once(objects)
     opened: dict[CustodyRole, pkcs11.Object] = {}
     for item in objects:
         label = item.label(deployment_id)
@@ -154,11 +172,6 @@ def open_custody(
         _require_as_made(session, key, item, label, profile)
         _require_answer(session, key, item, label)
         opened[item.role] = key
-    missing = set(CustodyRole) - set(opened)
-    if missing:
-        raise TokenUnusable(
-            f"The database names no long-lived object for {', '.join(sorted(missing))}: it is damaged; restore it."
-        )
     return Custody(opened)
 
 

@@ -1,4 +1,4 @@
-"""Reading security attributes back and comparing them with what was asked for.
+"""Reading names and security attributes back and comparing them with what was asked for.
 
 Law: what differs, or is not reported, is a finding; only the token's profile can excuse it.
 """
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _COMPARED: Final = frozenset(
     (
+        Attribute.ID,
+        Attribute.LABEL,
         Attribute.CLASS,
         Attribute.KEY_TYPE,
         Attribute.TOKEN,
@@ -34,11 +36,13 @@ _COMPARED: Final = frozenset(
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
     return value.name if isinstance(value, ObjectClass | KeyType) else str(value)
 
 
 def findings(session: TokenSession, key: pkcs11.Object, asked: Template, *, generated: bool = False) -> list[str]:
-    """Return in which security attributes `key` is not what `asked` asked for, as `ATTRIBUTE is value`.
+    """Return in which names and security attributes `key` is not what `asked` asked for, as `ATTRIBUTE is value`.
 
     Of an object `generated` in the token, CKA_LOCAL and CKA_ALWAYS_SENSITIVE must be true, and CKA_NEVER_EXTRACTABLE
     the opposite of EXTRACTABLE (PKCS#11 2.40, 4.9 and 4.10: no caller can set them).

@@ -1,8 +1,10 @@
-"""The loop of a host: one thread reads, one thread per session works.
+"""The loop of a host: one thread reads, one thread per session works, one watches for the end of the socket.
 
 Laws:
 
 - the end of the socket is the end of the process, at once and whatever is going on: no plaintext outlives its caller;
+- at most `WAITING_PER_SESSION` requests for each session wait in here; the others wait in the socket, where whoever
+  sends them feels it;
 - a sick token is answered as such, and then the process ends;
 - a verb's values are never logged.
 """
@@ -11,10 +13,11 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import threading
 import time
 from collections import Counter
-from queue import SimpleQueue
+from queue import Queue
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
@@ -24,7 +27,7 @@ from hsmkms.hsm import frames, messages
 from hsmkms.hsm.host import attaching, verbs
 from hsmkms.hsm.host.faults import TokenSick
 from hsmkms.hsm.messages import Fault, FaultKind, Reply, Request
-from hsmkms.hsm.settings import HostExit, HostPurpose
+from hsmkms.hsm.settings import HostExit
 from hsmkms.log import REQUEST_ID
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from hsmkms.hsm.settings import HostSettings
 
 _logger: Final = logging.getLogger(__name__)
+WAITING_PER_SESSION: Final = 2
 
 
 class Host:
@@ -55,21 +59,41 @@ class Host:
         self._sessions = sessions
         self._token = token
         self._benches: list[Workbench] = []
-        self._waiting: SimpleQueue[Request] = SimpleQueue()
+        self._waiting: Queue[Request] = Queue(WAITING_PER_SESSION * len(sessions))
+        self._exit = HostExit.ORPHANED
         self._sending = threading.Lock()
         self._counting = threading.Lock()
         self._counts: Counter[str] = Counter()
 
     def serve(self) -> None:
         """Obey until the socket ends; then end the process."""
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
         while True:
             request = self._receive()
-            if self._benches:
+            if not verbs.allowed(request.verb, self._settings.purpose):
+                self._refuse(request)
+            elif self._benches:
                 self._waiting.put(request)
             else:
                 self._answer_unattached(request)
 
+    def _refuse(self, request: Request) -> None:
+        verb, purpose = type(request.verb).__name__, self._settings.purpose.value
+        _logger.error("verb refused", extra={"verb": verb, "why": f"a host started to {purpose} does not do it"})
+        self._reply(request.number, Fault(kind=FaultKind.REFUSED))
+
     # --- the socket ------------------------------------------------------------------------------------
+
+    def _watch(self) -> NoReturn:
+        """End the process with the socket, also while the reader waits for a worker and so reads no end."""
+        poll = select.poll()
+        poll.register(self._connection, select.POLLRDHUP)  # and POLLHUP and POLLERR, which nobody need ask for
+        while not poll.poll():
+            pass
+        self._leave()
+
+    def _leave(self) -> NoReturn:
+        os._exit(self._exit)
 
     def _receive(self) -> Request:
         header = self._read_exactly(frames.LENGTH.size)
@@ -77,7 +101,7 @@ class Host:
             return frames.parse_request(self._read_exactly(frames.payload_length(header)))
         except (frames.FrameTooLarge, msgspec.DecodeError) as error:
             _logger.critical("malformed request", extra={"exception": type(error).__name__})
-            os._exit(HostExit.ORPHANED)
+            self._leave()
 
     def _read_exactly(self, size: int) -> bytes:
         received = bytearray()
@@ -87,7 +111,7 @@ class Host:
             except OSError:
                 part = b""
             if not part:
-                os._exit(HostExit.ORPHANED)
+                self._leave()
             received += part
         return bytes(received)
 
@@ -97,7 +121,7 @@ class Host:
             try:
                 self._connection.sendall(frame)
             except OSError:
-                os._exit(HostExit.ORPHANED)
+                self._leave()
 
     # --- before Attach ---------------------------------------------------------------------------------
 
@@ -120,11 +144,12 @@ class Host:
         edition = self._settings.edition
         match verb:
             case messages.Attach():
-                self._benches = attaching.attach(self._sessions, verb.place, edition, self._token)
+                purpose = self._settings.purpose
+                self._benches = attaching.attach(self._sessions, verb.place, edition, self._token, purpose)
                 for bench in self._benches:
                     threading.Thread(target=self._work, args=(bench,), daemon=True).start()
                 return messages.Attached()
-            case messages.Initialise() if self._settings.purpose is HostPurpose.INIT:
+            case messages.Initialise():
                 made = attaching.initialise(self._sessions[0], verb.place, edition, self._token)
                 return messages.Initialised(objects=tuple(map(messages.CustodyItem.of, made)))
             case _:
@@ -152,8 +177,9 @@ class Host:
     def _end_sick(self, request: Request, sick: TokenSick) -> NoReturn:
         verb = type(request.verb).__name__
         _logger.critical("the token is sick; this host ends", extra={"verb": verb, "answer": sick.word})
+        self._exit = HostExit.TOKEN_SICK  # whoever reads the answer hangs up, perhaps before we come to the end
         self._reply(request.number, Fault(kind=FaultKind.SICK))
-        os._exit(HostExit.TOKEN_SICK)
+        self._leave()
 
     def _log(self, verb: messages.Verb, started: float, answer: messages.Answer) -> None:
         if not _logger.isEnabledFor(logging.DEBUG):

@@ -123,11 +123,15 @@ def misused(template: Template, use: Attribute) -> Template:
 
 
 def custody(role: CustodyRole, object_id: bytes, label: str, *, allowed_mechanisms: bool) -> Template:
-    """Return the template of the long-lived object of `role`; not every token stores `allowed_mechanisms`."""
+    """Return the template of the one long-lived object of `role` in a deployment."""
+    names: Template = {Attribute.ID: object_id, Attribute.LABEL: label}
+    return {**names, **custody_role(role, allowed_mechanisms=allowed_mechanisms)}
+
+
+def custody_role(role: CustodyRole, *, allowed_mechanisms: bool) -> Template:
+    """Return what every long-lived object of `role` is like; not every token stores `allowed_mechanisms`."""
     key_type = KeyType.GENERIC_SECRET if role is CustodyRole.MAC else KeyType.AES
     template = _secret_key(key_type, _CUSTODY_USES[role], token=True)
-    template[Attribute.ID] = object_id
-    template[Attribute.LABEL] = label
     if allowed_mechanisms:
         template[Attribute.ALLOWED_MECHANISMS] = _CUSTODY_MECHANISMS[role]
     if role in _CUSTODY_UNWRAP_TEMPLATES:

@@ -2,6 +2,7 @@
 
 Laws:
 
+- a host obeys the verbs of its purpose and no other;
 - every way in which wrapped material can fail to unwrap is one answer; which it was goes to the log;
 - for an algorithm whose refusals are merged, a wrong length is that same answer (padding oracle);
 - a record opens only for an identity of this host's edition and the verb's kind.
@@ -25,8 +26,11 @@ from hsmkms.hsm.host.materials import Step, StepFailed
 from hsmkms.hsm.host.probe import probe
 from hsmkms.hsm.host.records import RecordMismatch
 from hsmkms.hsm.messages import Answer, Fault, FaultKind, Identity
+from hsmkms.hsm.settings import HostPurpose
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hsmkms.core.material import SealedMaterial
     from hsmkms.core.records import RecordIdentity
     from hsmkms.hsm.host.workbench import Workbench
@@ -34,10 +38,32 @@ if TYPE_CHECKING:
 
 _logger: Final = logging.getLogger(__name__)
 _PAIR_BITS: Final = range(2048, 4097)
+_SERVING: Final[frozenset[type[messages.Verb]]] = frozenset(
+    (
+        messages.Attach,
+        messages.Probe,
+        messages.MakePair,
+        messages.ImportMaterial,
+        messages.GenerateMaterial,
+        messages.InspectMaterial,
+        messages.OpenSecret,
+    )
+)
+_OF_PURPOSE: Final[Mapping[HostPurpose, frozenset[type[messages.Verb]]]] = {
+    HostPurpose.SERVE: _SERVING,
+    HostPurpose.OPERATE: _SERVING | {messages.ProtectSecret},
+    HostPurpose.INIT: frozenset((messages.Initialise, messages.Attach)),
+}
+"""Whoever takes over the web process could otherwise make a credential of its own for any account."""
 
 
 class VerbRefused(Exception):
     """The caller asked what this host does not do: a defect of the caller."""
+
+
+def allowed(verb: messages.Verb, purpose: HostPurpose) -> bool:
+    """Tell whether a host of this purpose obeys `verb`."""
+    return type(verb) in _OF_PURPOSE[purpose]
 
 
 def answer(bench: Workbench, verb: messages.Verb, token: TokenDescription) -> Answer:
