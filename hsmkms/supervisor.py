@@ -119,6 +119,7 @@ class Supervisor:
         _allow_descriptors()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # here and in the children: a core file would hold secrets
         with bind(self._settings.listen) as listening:
+            _LOG.info("listening", extra={"host": self._settings.listen.host, "port": self._settings.listen.port})
             keepers: list[asyncio.Task[None]] = []
             first, *others = (f"host-{number}" for number in range(1, self._settings.hsm.hosts + 1))
             try:

@@ -13,6 +13,7 @@ import os
 import secrets
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from tencentcloud.kms.v20190118 import kms_client, models
 REGION: Final = "ap-guangzhou"  # part of the SDK's request; one deployment is one region, so any name will do
 WRAPPING_ALGORITHM: Final = "RSAES_OAEP_SHA_1"  # SoftHSM 2.6 unwraps no OAEP with SHA-256
 KEY_BYTES: Final = 32
+FACT_WIDTH: Final = 90
 
 PROMISED: Final = {"SENSITIVE": True, "EXTRACTABLE": False, "LOCAL": False}
 """What the token must say of imported material."""
@@ -155,8 +157,11 @@ def expect(what: str, found: object, promised: object) -> None:
 
 
 def say(step: str, fact: str) -> None:
-    """Print one step."""
-    print(f"   {step:<25} {fact}")
+    """Print one step, wrapped to the width of a terminal."""
+    first, *others = textwrap.wrap(fact, FACT_WIDTH)
+    print(f"   {step:<25} {first}")
+    for other in others:
+        print(f"   {'':<25} {other}")
 
 
 def show_how_to_go_on(credential_file: Path, endpoint: str, key_id: str) -> None:

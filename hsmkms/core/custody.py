@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from hsmkms.core.errors import StoreUnusable, TokenUnusable
+from hsmkms.core.errors import TokenUnusable
 
 if TYPE_CHECKING:
     from hsmkms.core.ids import Instant
@@ -65,21 +65,23 @@ class Deployment:
     objects: tuple[CustodyObject, ...]
 
     def require_fits(self, edition: Edition, token_serial: str) -> None:
-        """Return if a token and a configuration are those that this deployment was made with.
+        """As `require_fits`, for the edition and the token that this deployment was made with."""
+        require_fits((self.edition, self.token_serial), (edition, token_serial))
 
-        Raises:
-            StoreUnusable: the configuration asks for another edition.
-            TokenUnusable: it is another token.
-        """
-        if self.edition is not edition:
-            message = (
-                f"The database belongs to a deployment of the edition {self.edition.value}, and the configuration says "
-                f"{edition.value}; set edition to {self.edition.value}, or name another database."
-            )
-            raise StoreUnusable(message)
-        if self.token_serial != token_serial:
-            message = (
-                f"The database belongs to the token with serial number {self.token_serial}, and this token's is "
-                f"{token_serial}; configure the token that belongs to it, or name another database."
-            )
-            raise TokenUnusable(message)
+
+def require_fits(made_with: tuple[Edition, str], found: tuple[Edition, str]) -> None:
+    """Return if edition and token serial number are those that a deployment was made with.
+
+    Raises:
+        TokenUnusable: the configuration asks for another edition, or it is another token.
+    """
+    if made_with[0] is not found[0]:
+        raise TokenUnusable(
+            f"The database belongs to a deployment of the edition {made_with[0].value}, and the configuration says "
+            f"{found[0].value}: set edition to {made_with[0].value}, or name another database in store.url."
+        )
+    if made_with[1] != found[1]:
+        raise TokenUnusable(
+            f"The database belongs to the token with serial number {made_with[1]}, and this token's is {found[1]}: "
+            "point hsm.token_label and [hsm.env] at the token it belongs to, or name another database in store.url."
+        )

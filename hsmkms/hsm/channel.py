@@ -93,11 +93,6 @@ class HostChannel:
         """Whether calls can be made."""
         return not self._closed
 
-    @property
-    def in_flight(self) -> int:
-        """How many calls wait for their answers."""
-        return len(self._calls)
-
     async def call(self, verb: messages.Verb, expected: type[AnswerT], seconds: float) -> AnswerT:
         """Send `verb` and return its answer.
 

@@ -83,6 +83,8 @@ class ImportMaterial:
     import_token: ImportToken
     ciphertext: bytes = field(repr=False)
     valid_to: Instant | None
+    algorithm_field: str = "WrappingAlgorithm"
+    """As in `GetImportParameters`."""
     policy: StatePolicy = DEFAULT_POLICY
 
 

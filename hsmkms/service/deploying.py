@@ -29,8 +29,7 @@ async def initialise(store: DeploymentStore, custodian: Custodian, clock: Clock,
     """Make the deployment's objects if they were never made; tell whether they were made now.
 
     Raises:
-        StoreUnusable: the database belongs to another edition.
-        TokenUnusable: it belongs to another token, or an object in this one is not what it was.
+        TokenUnusable: the database belongs to another edition or token, or an object in this one is not what it was.
         StoreUnavailable: another `init` held the lock for too long.
     """
     plan = Deployment(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hsmkms.service.importing import ImportUseCases
     from hsmkms.service.issuing import IssuingUseCases
     from hsmkms.service.keys import KeyUseCases
+    from hsmkms.service.offering import Offer
 
 
 class Service:
@@ -27,6 +28,7 @@ class Service:
     def __init__(
         self,
         edition: Edition,
+        offer: Offer,
         keys: KeyUseCases,
         issuing: IssuingUseCases,
         imports: ImportUseCases,
@@ -35,7 +37,7 @@ class Service:
         """Put the use cases behind one door."""
         self._edition = edition
         self._keys = keys
-        self._issuing = issuing
+        self._offer = offer
         self._credentials = credentials
         self._handlers: Mapping[type, Callable[[Caller, Any], Awaitable[Outcome]]] = {
             commands.CreateKey: keys.create,
@@ -52,7 +54,7 @@ class Service:
     @property
     def offered_algorithms(self) -> tuple[WrappingAlgorithm, ...]:
         """The wrapping algorithms that both the token and the configuration offer."""
-        return self._issuing.algorithms
+        return self._offer.algorithms
 
     async def execute(self, caller: Caller, command: Command) -> Outcome:
         """Do what `caller` asks.
@@ -68,4 +70,4 @@ class Service:
         return await self._credentials.open(access_id)
 
     async def _describe(self, caller: Caller, _command: DescribeService) -> ServiceShown:
-        return ServiceShown(self._edition, self._issuing.algorithms, await self._keys.count(caller))
+        return ServiceShown(self._edition, self._offer.algorithms, await self._keys.count(caller))

@@ -6,9 +6,9 @@ Steps of an import, each leaving something true if the process dies right after 
 2. the token unwraps, proves the length, fingerprints, seals and binds; we get a record and a fingerprint;
 3. commit: key, material, ticket, pair and audit event in one transaction, after the rules were asked again.
 
-An attempt whose token call was not judged is given back; one that was judged and did not become an import is recorded
-as a refusal. A repeated request is answered in step 1, and one that is repeated while the first is still under way gets
-the first one's answer.
+An attempt whose token call was not judged is given back. One that was judged and did not become an import is recorded
+as a refusal; if the database fails then, it stays counted, and the log has the rest. A repeated request is answered in
+step 1, and one that is repeated while the first is still under way gets the first one's answer.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from hsmkms.core.material import Edition, SealedMaterial
     from hsmkms.core.ports import Clock, Hsm, Store, Writing
     from hsmkms.service.commands import ImportMaterial
+    from hsmkms.service.offering import Offer
 
 
 _TELLING: Final = (MaterialLengthWrong, MaterialMismatch)
@@ -87,12 +88,13 @@ class _Admitted:
 class ImportUseCases:
     """Import key material."""
 
-    def __init__(self, store: Store, hsm: Hsm, clock: Clock, edition: Edition) -> None:
-        """Work on `store` and `hsm`, with material of `edition`."""
+    def __init__(self, store: Store, hsm: Hsm, clock: Clock, edition: Edition, offer: Offer) -> None:
+        """Work on `store` and `hsm`, with material of `edition`, by the algorithms of `offer`."""
         self._store = store
         self._hsm = hsm
         self._clock = clock
         self._edition = edition
+        self._offer = offer
         self._places = asyncio.Semaphore(MOST_IN_FLIGHT)
         self._under_way: dict[tuple[AccountName, KeyId, bytes, Spending], asyncio.Task[Done]] = {}
         self._trying: Counter[PairId] = Counter()
@@ -108,6 +110,7 @@ class ImportUseCases:
             ImportTokenUnknown: the import token is none of ours.
             ImportTokenForeign: it is another key's, or another account's.
             ImportTokenOver: it is expired, exhausted, void or spent.
+            NotOffered: its algorithm was offered when it was issued, and is no longer.
             CiphertextSizeWrong: the ciphertext is not as long as the modulus.
             MaterialUndecryptable: the token could not unwrap it.
             MaterialLengthWrong: it is not of the edition's length.
@@ -192,6 +195,7 @@ class ImportUseCases:
         ticket.require_good(now)
         pair = await pair_of(writing, ticket)
         self._require_good(pair)
+        self._offer.require(ticket.algorithm, command.algorithm_field)
         if len(command.ciphertext) != WRAPPING_KEY_BYTES:
             raise CiphertextSizeWrong(WRAPPING_KEY_BYTES)
         ticket = await writing.replace_ticket(ticket, ticket.attempted(now))

@@ -15,7 +15,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsmkms.core.errors import CallerFault, NotOffered
+from hsmkms.core.errors import CallerFault
 from hsmkms.core.events import EventTag
 from hsmkms.core.ids import TicketId, later
 from hsmkms.core.keys import KeyAction
@@ -27,15 +27,14 @@ from hsmkms.service.rows import end_ticket, event_of, existing_key, ticket_event
 from hsmkms.service.transactions import commit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hsmkms.core.credentials import Caller
     from hsmkms.core.ids import Instant
     from hsmkms.core.keys import Key
-    from hsmkms.core.ports import Clock, Hsm, Store, Writing
+    from hsmkms.core.ports import Clock, Store, Writing
     from hsmkms.core.tickets import FreshPair
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.service.commands import GetImportParameters
+    from hsmkms.service.offering import Offer
     from hsmkms.service.pairs import PairPool
 
 
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 class IssuingSettings:
     """What the operator decides about tickets."""
 
-    algorithms: Sequence[WrappingAlgorithm]
-    """Those the configuration allows, in the order in which they are named to clients."""
     parameters_valid_seconds: int
     tickets_per_pair: int
     max_attempts: int
@@ -53,18 +50,13 @@ class IssuingSettings:
 class IssuingUseCases:
     """Get import parameters."""
 
-    def __init__(self, store: Store, hsm: Hsm, clock: Clock, *, pool: PairPool, settings: IssuingSettings) -> None:
+    def __init__(self, store: Store, clock: Clock, offer: Offer, *, pool: PairPool, settings: IssuingSettings) -> None:
         """Work on `store`, with pairs from `pool`."""
         self._store = store
-        self._hsm = hsm
         self._clock = clock
+        self._offer = offer
         self._pool = pool
         self._settings = settings
-
-    @property
-    def algorithms(self) -> tuple[WrappingAlgorithm, ...]:
-        """What is offered: allowed by the configuration, and shown to work on this token."""
-        return tuple(each for each in self._settings.algorithms if each in self._hsm.algorithms)
 
     async def get_parameters(self, caller: Caller, command: GetImportParameters) -> ImportParameters:
         """Issue a ticket on a pair of its own, or on one that the configuration lets tickets share.
@@ -75,8 +67,7 @@ class IssuingUseCases:
             KeyNotExternal: its material was generated in the token.
             KeyStateForbids: its state does not allow an import.
         """
-        if command.algorithm not in self.algorithms:
-            raise NotOffered(command.algorithm_field, self.algorithms)
+        self._offer.require(command.algorithm, command.algorithm_field)
         async with self._store.reading() as reading:
             self._require_ready(await existing_key(reading, caller.account.name, command.key_id), command)
         token = ImportToken(base64.b64encode(secrets.token_bytes(IMPORT_TOKEN_BYTES)))
@@ -98,45 +89,41 @@ class IssuingUseCases:
         self, caller: Caller, command: GetImportParameters, token: ImportToken, fresh: FreshPair | None
     ) -> ImportParameters | None:
         """Issue the ticket; None when no pair is open to it and none was brought."""
-        used = False
+        took_fresh = False
 
         async def issue(writing: Writing) -> ImportParameters | None:
-            nonlocal used
-            now = self._clock.now()
+            nonlocal took_fresh
             self._require_ready(await existing_key(writing, caller.account.name, command.key_id), command)
+            now = self._clock.now()
             pair = await self._open_pair(writing, caller, command.algorithm, now)
-            used = pair is None
+            took_fresh = pair is None and fresh is not None
             if pair is None:
                 if fresh is None:
                     return None
                 pair = await self._new_pair(writing, caller, command.algorithm, fresh, now)
-            pair = await writing.replace_pair(pair, pair.taken(most_tickets=self._tickets_per_pair(command.algorithm)))
-            ticket = self._new_ticket(caller, command, token, pair, now)
-            await self._make_room(writing, caller, ticket)
-            await writing.add_ticket(ticket)
-            await writing.append(
-                event_of(
-                    caller,
-                    EventTag.PARAMETERS_ISSUED,
-                    ticket.key_id,
-                    now,
-                    ticket=ticket.ticket_id,
-                    algorithm=ticket.algorithm.value,
-                )
-            )
-            return ImportParameters(ticket.key_id, token, pair.public_key, ticket.deadline)
+            return await self._issue(writing, caller, command, token, pair)
 
         try:
-            issued = await commit(self._store, issue)
+            return await commit(self._store, issue)
         except CallerFault:
-            # A rule refused, so nothing was committed. After any other fault the commit may have happened: the pair is
-            # dropped then, since one that two tickets' rows claim would serve nobody.
-            used = False
+            took_fresh = False  # a rule refused, so nothing was committed
             raise
         finally:
-            if fresh is not None and not used:
+            # After any other fault the commit may have happened, and a pair that two rows claim would serve nobody.
+            if fresh is not None and not took_fresh:
                 self._pool.put_back(fresh)
-        return issued
+
+    async def _issue(
+        self, writing: Writing, caller: Caller, command: GetImportParameters, token: ImportToken, pair: Pair
+    ) -> ImportParameters:
+        now = self._clock.now()
+        taken = pair.taken(most_tickets=self._tickets_per_pair(command.algorithm))
+        ticket = self._new_ticket(caller, command, token, await writing.replace_pair(pair, taken), now)
+        await self._make_room(writing, caller, ticket)
+        await writing.add_ticket(ticket)
+        facts = {"ticket": ticket.ticket_id, "algorithm": ticket.algorithm.value}
+        await writing.append(event_of(caller, EventTag.PARAMETERS_ISSUED, ticket.key_id, now, **facts))
+        return ImportParameters(ticket.key_id, token, pair.public_key, ticket.deadline)
 
     async def _open_pair(
         self, writing: Writing, caller: Caller, algorithm: WrappingAlgorithm, now: Instant

@@ -18,12 +18,14 @@ from hsmkms.dialects.base import Reply, RequestHead
 from hsmkms.log import REQUEST_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from hsmkms.dialects.base import Dialect
 
 _LOG = logging.getLogger(__name__)
 
+_NONE: Final[Mapping[str, str]] = {}
+_WELL: Final[Mapping[str, str]] = {"health": "ok"}
 _JSON: Final = (("Content-Type", "application/json"),)
 _READING_METHODS: Final = frozenset({"GET", "HEAD"})
 _BROKEN_BODY: Final = (ClientPayloadError, http_exceptions.HttpProcessingError, web.RequestPayloadError, OSError)
@@ -72,7 +74,8 @@ class App:
         # The server runs each request in a task of its own: nothing has to be reset.
         REQUEST_ID.set(request_id)
         reply = await self._reply(request, request_id)
-        _LOG.info(
+        _LOG.log(
+            logging.DEBUG if reply.facts == _WELL else logging.INFO,  # a load balancer asks all day long
             "request",
             extra={
                 "method": request.method,
@@ -89,7 +92,7 @@ class App:
     async def _reply(self, request: web.BaseRequest, request_id: RequestId) -> Reply:
         head = _head(request)
         if head.method in _READING_METHODS and head.path == "/healthz":
-            return _plain(200, {"status": "ok"})
+            return _plain(200, {"status": "ok"}, _WELL)
         if head.method in _READING_METHODS and head.path == "/readyz":
             return await self._readiness()
         dialect = next((each for each in self.dialects if each.claims(head)), None)
@@ -131,8 +134,8 @@ class App:
             _LOG.exception("the readiness check failed")
             obstacle = "the check failed; see the log"
         if obstacle is None:
-            return _plain(200, {"status": "ready"})
-        return _plain(503, {"status": "not ready", "reason": obstacle})
+            return _plain(200, {"status": "ready"}, _WELL)
+        return _plain(503, {"status": "not ready", "reason": obstacle}, {"health": obstacle})
 
 
 def build_app(dialects: Sequence[Dialect], limits: Limits, health: Health) -> App:
@@ -147,5 +150,5 @@ def _head(request: web.BaseRequest) -> RequestHead:
     return RequestHead(request.method, target, headers)
 
 
-def _plain(status: int, members: dict[str, str]) -> Reply:
-    return Reply(status, _JSON, json.dumps(members).encode("ascii"))
+def _plain(status: int, members: dict[str, str], facts: Mapping[str, str] = _NONE) -> Reply:
+    return Reply(status, _JSON, json.dumps(members).encode("ascii"), facts)

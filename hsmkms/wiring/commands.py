@@ -50,7 +50,7 @@ class InspectedKey:
 
 
 @asynccontextmanager
-async def _attached(settings: Settings, store: SqlStore) -> AsyncIterator[HostPool]:
+async def attached(settings: Settings, store: SqlStore) -> AsyncIterator[HostPool]:
     """Start one host and attach it to the database's deployment for as long as the block runs.
 
     Raises:
@@ -112,7 +112,7 @@ async def _end(process: HostProcess) -> None:
 
 async def create_credential(settings: Settings, account: AccountName, roles: frozenset[Role]) -> IssuedCredential:
     """Make a credential, and its account if that is new."""
-    async with opened_store(settings) as store, _attached(settings, store) as hsm:
+    async with opened_store(settings) as store, attached(settings, store) as hsm:
         return await CredentialUseCases(store, hsm, SystemClock(), settings.edition).create(account, roles)
 
 
@@ -131,7 +131,7 @@ async def inspect_key(settings: Settings, key_id: KeyId) -> InspectedKey:
         if key.material is None:
             return InspectedKey(key, state, None)
         owner = records.of_material(key.account, key.key_id, settings.edition, key.generation)
-        async with _attached(settings, store) as hsm:
+        async with attached(settings, store) as hsm:
             return InspectedKey(key, state, await hsm.inspect_material(owner, key.material.record))
 
 

@@ -33,6 +33,7 @@ from hsmkms.service.facade import Service
 from hsmkms.service.importing import ImportUseCases
 from hsmkms.service.issuing import IssuingSettings, IssuingUseCases
 from hsmkms.service.keys import KeyUseCases
+from hsmkms.service.offering import Offer
 from hsmkms.service.pairs import PairPool
 from hsmkms.service.sweeping import Sweeper
 from hsmkms.web.app import Health, Limits, build_app
@@ -41,10 +42,12 @@ from hsmkms.wiring.adapters import SystemClock, opened_store, ready_deployment
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from hsmkms.config import Settings
+    from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.hsm.handover import OfferedHost
+    from hsmkms.hsm.report import TokenReport
     from hsmkms.store.database import SqlStore
 
 SWEEP_SECONDS: Final = 5.0
@@ -66,13 +69,13 @@ def _assemble(settings: Settings, store: SqlStore, hsm: HostPool) -> _Parts:
     pairs = PairPool(
         hsm, edition, ready_pairs=importing.ready_pairs, patience_seconds=settings.hsm.verb_timeout_seconds
     )
+    offer = Offer(hsm, importing.wrapping_algorithms)
     issuing = IssuingUseCases(
         store,
-        hsm,
         clock,
+        offer,
         pool=pairs,
         settings=IssuingSettings(
-            algorithms=importing.wrapping_algorithms,
             parameters_valid_seconds=importing.parameters_valid_seconds,
             tickets_per_pair=importing.tickets_per_pair,
             max_attempts=importing.max_attempts,
@@ -81,9 +84,10 @@ def _assemble(settings: Settings, store: SqlStore, hsm: HostPool) -> _Parts:
     credentials = CredentialUseCases(store, hsm, clock, edition)
     service = Service(
         edition,
+        offer,
         KeyUseCases(store, hsm, clock, edition),
         issuing,
-        ImportUseCases(store, hsm, clock, edition),
+        ImportUseCases(store, hsm, clock, edition, offer),
         credentials,
     )
     sweeper = Sweeper(store, clock, credentials, parameters_valid_seconds=importing.parameters_valid_seconds)
@@ -93,9 +97,10 @@ def _assemble(settings: Settings, store: SqlStore, hsm: HostPool) -> _Parts:
 class _Arrivals:
     """Takes the hosts that the supervisor offers; the first one probes the token."""
 
-    def __init__(self, end: WebEnd, pool: HostPool) -> None:
+    def __init__(self, end: WebEnd, pool: HostPool, allowed: Sequence[WrappingAlgorithm]) -> None:
         self._end = end
         self._pool = pool
+        self._allowed = allowed
         self._probing = asyncio.Lock()
         self.probed = asyncio.Event()
 
@@ -135,8 +140,19 @@ class _Arrivals:
             report = await self._pool.probe()
             for exception in report.exceptions:
                 _LOG.warning("the token falls short", extra={"exception": exception})
-            _LOG.info("serving", extra={"token": report.token.label, "algorithms": sorted(report.working)})
+            self._say_what_is_offered(report)
             self.probed.set()
+
+    def _say_what_is_offered(self, report: TokenReport) -> None:
+        offered = [each.value for each in self._allowed if each in report.working]
+        if not offered:
+            raise TokenUnusable(
+                f"import.wrapping_algorithms names none that the token '{report.token.label}' does; it does "
+                f"{', '.join(sorted(report.working))}. 'hsmkms doctor' shows the whole probe."
+            )
+        for each in set(self._allowed) - report.working:
+            _LOG.warning("a configured algorithm is not offered: the token does not do it", extra={"algorithm": each})
+        _LOG.info("serving", extra={"token": report.token.label, "algorithms": offered})
 
 
 async def serve_web(settings: Settings, listening: socket.socket, control: socket.socket) -> None:
@@ -158,7 +174,7 @@ async def serve_web(settings: Settings, listening: socket.socket, control: socke
             [TencentDialect(parts.service, SystemClock(), settings.edition)], Limits(), _health(store, pool)
         )
         serving = asyncio.create_task(serve(app, listening, tls, settings.listen.shutdown_seconds, stop))
-        arrivals = _Arrivals(end, pool)
+        arrivals = _Arrivals(end, pool, settings.import_.wrapping_algorithms)
         behind = [
             asyncio.create_task(arrivals.run()),
             asyncio.create_task(_after(arrivals.probed, parts.pairs.keep_filled)),
@@ -197,7 +213,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 def _health(store: SqlStore, pool: HostPool) -> Health:
     async def obstacle() -> str | None:
         if not pool.usable:
-            return "no host has attached to the token"
+            return "the token is being probed" if pool.hosts else "no host has attached to the token"
         try:
             await store.deployment()
         except HsmkmsError:

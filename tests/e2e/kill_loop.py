@@ -22,7 +22,7 @@ from hsmkms.core import records
 from hsmkms.core.ids import key_id as parse_key_id
 from hsmkms.core.keys import KeyState
 from hsmkms.wiring.adapters import SystemClock, opened_store
-from hsmkms.wiring.commands import _attached
+from hsmkms.wiring.commands import attached
 from tests.e2e.running import until
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ async def _broken_promises(instance: Instance, acknowledged: set[str]) -> list[s
     with contextlib.closing(sqlite3.connect(instance.database)) as database:
         key_ids = [parse_key_id(row[0]) for row in database.execute("SELECT key_id FROM keys")]
     wrong = [f"{key_id} was acknowledged and is not there" for key_id in acknowledged - set(key_ids)]
-    async with opened_store(settings) as store, _attached(settings, store) as hsm:
+    async with opened_store(settings) as store, attached(settings, store) as hsm:
         for key_id in key_ids:
             key = await store.find_key(key_id)
             assert key is not None

@@ -29,17 +29,20 @@ def sm_service(service: RunningService, tmp_path_factory: pytest.TempPathFactory
         yield running
 
 
-@pytest.fixture(scope="session", params=["fips", "sm"])
-def edition(request: pytest.FixtureRequest, service: RunningService) -> tuple[Client, int]:
-    """A client of each edition, with an account and so with pairs of its own, and the length in bytes it imports."""
-    running: RunningService = service if request.param == "fips" else request.getfixturevalue("sm_service")
-    keys = running.instance.another_credential(f"lengths-{secrets.token_hex(3)}")
-    return running.client(keys), running.instance.material_bytes
+@pytest.fixture(scope="session")
+def fips_account(service: RunningService) -> Client:
+    """A client of an account of its own, and so with pairs of its own."""
+    return service.client(service.instance.another_credential(f"lengths-{secrets.token_hex(3)}"))
 
 
-@pytest.fixture
-def importer(edition: tuple[Client, int]) -> Importer:
-    return Importer(*edition)
+@pytest.fixture(params=["fips", "sm"])
+def importer(request: pytest.FixtureRequest, service: RunningService) -> Importer:
+    """A client of each edition."""
+    # Not a fixture of session scope with parameters: with two such, pytest starts services again and again.
+    if request.param == "fips":
+        return Importer(request.getfixturevalue("fips_account"), service.instance.material_bytes)
+    running: RunningService = request.getfixturevalue("sm_service")
+    return Importer(running.client(), running.instance.material_bytes)
 
 
 class Importer:

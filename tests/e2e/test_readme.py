@@ -39,6 +39,25 @@ def test_the_program_imports_a_key(service: RunningService, tmp_path: Path) -> N
     assert (done.returncode, done.stdout) == (0, "Enabled\n"), done.stderr
 
 
+def test_the_demo_shows_what_the_readme_says(service: RunningService) -> None:
+    files = ("--config", str(service.instance.config), "--credential", str(service.instance.folder / "credential.json"))
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "demo.py"), *files, "--endpoint", service.endpoint],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert labels(done.stdout) == labels(blocks("")[0])
+    assert "length 256 bits" in labels(done.stdout)
+
+
+def labels(text: str) -> list[str]:
+    """Return what stands in the first column of the demo's lines."""
+    return [line[3:28].rstrip() for line in text.splitlines() if line.startswith("   ") and line[3] != " "]
+
+
 def test_every_command_it_names_exists() -> None:
     commands = re.findall(r"^\| `hsmkms ([a-z ]+?)(?: [A-Z_]+)?` \|", README, re.MULTILINE)
     assert len(commands) == 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import shutil
 import socket
@@ -27,10 +28,13 @@ _EVENT_BYTES: Final = 16
 
 
 def sentence_of(command: str, config: Path, *arguments: str) -> str:
-    """Run a command that must refuse, and return the one line it says."""
+    """Run a command that must refuse, and return the one sentence it says; its log has nothing to add."""
     done = hsmkms(command, *arguments, "--config", str(config), expect=UNUSABLE)
     assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+    lines = done.stderr.splitlines()
+    logged = [line for line in lines if line.startswith("{")]
+    assert {json.loads(line)["level"] for line in logged} <= {"info"}, logged
+    (line,) = (line for line in lines if line not in logged)
     assert line.startswith("hsmkms: ")
     assert line.endswith(".")
     return line

@@ -12,6 +12,7 @@ import pytest
 
 from hsmkms import supervisor as supervising
 from hsmkms.core.material import Edition
+from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.hsm import messages
 from hsmkms.hsm.client import HostPool
 from hsmkms.hsm.handover import SupervisorEnd, WebEnd, control_pair
@@ -34,7 +35,7 @@ async def test_a_host_that_cannot_attach_is_given_up_and_the_web_process_goes_on
     ours, theirs = control_pair()
     supervisor, web = SupervisorEnd(ours), WebEnd(theirs)
     pool = HostPool(planned(Edition.FIPS), on_lost=web.give_up)
-    arriving = asyncio.create_task(_Arrivals(web, pool).run())
+    arriving = asyncio.create_task(_Arrivals(web, pool, tuple(WrappingAlgorithm)).run())
     broken, sound = PlayedHost("broken"), PlayedHost("sound")
     supervisor.offer("broken", Duty.PAIRS, 1, broken.ours)
     broken.answer(await broken.receive(), Fault(kind=kind))

@@ -285,4 +285,4 @@ async def test_another_token_of_the_same_label_stops(token: TestToken, deploymen
 
 
 async def test_another_edition_stops(token: TestToken, deployment: Deployment) -> None:
-    assert "initialised for the edition 'sm'" in await refusal(token, replace(deployment, edition=Edition.SM))
+    assert "belongs to a deployment of the edition sm" in await refusal(token, replace(deployment, edition=Edition.SM))

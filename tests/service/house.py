@@ -29,6 +29,7 @@ from hsmkms.service.facade import Service
 from hsmkms.service.importing import ImportUseCases
 from hsmkms.service.issuing import IssuingSettings, IssuingUseCases
 from hsmkms.service.keys import KeyUseCases
+from hsmkms.service.offering import Offer
 from hsmkms.service.pairs import PairPool
 from hsmkms.service.sweeping import Sweeper
 from tests.fakes.clock import StoppedClock
@@ -74,12 +75,14 @@ class House:
             self.hsm, edition, ready_pairs=settings.ready_pairs, patience_seconds=settings.patience_seconds
         )
         self.credentials = CredentialUseCases(self.store, self.hsm, self.clock, edition)
-        issuing = IssuingSettings(settings.algorithms, DAY, settings.tickets_per_pair, settings.max_attempts)
+        issuing = IssuingSettings(DAY, settings.tickets_per_pair, settings.max_attempts)
+        offer = Offer(self.hsm, settings.algorithms)
         self.service = Service(
             edition,
+            offer,
             KeyUseCases(self.store, self.hsm, self.clock, edition),
-            IssuingUseCases(self.store, self.hsm, self.clock, pool=self.pool, settings=issuing),
-            ImportUseCases(self.store, self.hsm, self.clock, edition),
+            IssuingUseCases(self.store, self.clock, offer, pool=self.pool, settings=issuing),
+            ImportUseCases(self.store, self.hsm, self.clock, edition, offer),
             self.credentials,
         )
         self.sweeper = Sweeper(self.store, self.clock, self.credentials, parameters_valid_seconds=DAY)

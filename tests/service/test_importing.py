@@ -12,15 +12,18 @@ from hsmkms.core.errors import (
     MaterialLengthWrong,
     MaterialMismatch,
     MaterialUndecryptable,
+    NotOffered,
 )
 from hsmkms.core.events import EventTag
 from hsmkms.core.ids import later
 from hsmkms.core.keys import DEFAULT_POLICY, LATEST_EXPIRY, KeyAction, KeyState, StatePolicy
 from hsmkms.core.tickets import TicketState
 from hsmkms.core.wrapping import WrappingAlgorithm
-from tests.service.house import MATERIAL, OTHER_MATERIAL, refusal, undecryptable
+from tests.service.house import MATERIAL, OAEP, OTHER_MATERIAL, Settings, refusal, undecryptable
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.service.house import House
 
 PKCS1 = WrappingAlgorithm.RSAES_PKCS1_V1_5
@@ -121,3 +124,24 @@ async def test_under_oaep_length_and_mismatch_are_told_apart(house: House) -> No
     short = await refusal(house, house.command(parameters, MATERIAL[:31]))
     assert isinstance(short, MaterialLengthWrong)
     assert short.needed_bits == 256
+
+
+async def test_an_algorithm_switched_off_is_off_for_tickets_that_were_issued_before(
+    housed: Callable[..., Awaitable[House]],
+) -> None:
+    before, after = await housed(), await housed(Settings(algorithms=(OAEP,)))
+    after.hsm.share_with(before.hsm)
+    command = before.command(await before.parameters(await before.key(), PKCS1), MATERIAL, PKCS1)
+    fault = await refusal(after, command)
+    assert isinstance(fault, NotOffered)
+    assert (fault.field, fault.offered) == ("WrappingAlgorithm", (OAEP,))
+    assert after.hsm.calls == 0
+    assert (await after.ticket(command)).attempts == 0
+    await before.run(command)
+
+
+async def test_an_algorithm_that_the_token_no_longer_does_is_refused_and_costs_no_attempt(house: House) -> None:
+    command = house.command(await house.parameters(await house.key()))
+    house.hsm.algorithms = frozenset((PKCS1,))
+    assert isinstance(await refusal(house, command), NotOffered)
+    assert (await house.ticket(command)).attempts == 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pkcs11
 
+from hsmkms.core.custody import require_fits
 from hsmkms.core.errors import TokenUnusable
 from hsmkms.hsm.host import custody, durability, faults
 from hsmkms.hsm.host.canary import hatch
@@ -28,20 +29,12 @@ if TYPE_CHECKING:
 
 
 def _require_ours(place: Place, edition: Edition, token: TokenDescription, purpose: HostPurpose) -> None:
-    if place.edition is not edition:
-        raise TokenUnusable(
-            f"This database was initialised for the edition '{place.edition}', and the configuration says '{edition}': "
-            "correct 'edition', or name another database in store.url."
-        )
     if not place.token_serial and purpose is not HostPurpose.INIT:
         raise TokenUnusable(
             "The database does not name the serial number of its token: it is damaged; restore it from its backup."
         )
-    if place.token_serial and place.token_serial != token.serial:
-        raise TokenUnusable(
-            f"This database was initialised with the token of serial number {place.token_serial}, and '{token.label}' "
-            f"has {token.serial}: point hsm.token_label and [hsm.env] at the right token."
-        )
+    # A plan that was interrupted before its token was known names none.
+    require_fits((place.edition, place.token_serial or token.serial), (edition, token.serial))
 
 
 def attach(

@@ -186,8 +186,8 @@ def _inspect(bench: Workbench, owner: RecordIdentity, record: bytes) -> Answer:
         attributes=attributes,
         length_bits=bits,
         length_proof=(
-            f"The token made AES-CMACs with it, which it does only with 16, 24 or 32 bytes, and its AES key wrap "
-            f"(RFC 3394), which adds exactly 8 bytes, is {len(blob)} bytes: {bits // 8} bytes."
+            "The token made AES-CMACs with it, which works only with keys of 16, 24 or 32 bytes, and its AES key wrap "
+            f"has {len(blob)} bytes, of which RFC 3394 adds 8: the key has {bits // 8} bytes."
         ),
         fingerprint_algorithm=mark.algorithm,
         fingerprint=mark.digest,
