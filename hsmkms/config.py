@@ -16,9 +16,12 @@ import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
+from urllib.parse import quote, unquote_to_bytes
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
@@ -39,6 +42,56 @@ if TYPE_CHECKING:
 
 _SQLITE: Final = "sqlite:///"
 
+_CURES: Final[Mapping[str, str]] = {
+    "string_type": "write a string, in quotation marks",
+    "path_type": "write a path, in quotation marks",
+    "int_type": "write an integer, without quotation marks",
+    "float_type": "write a number, without quotation marks",
+    "bool_type": "write a boolean: true or false, without quotation marks",
+    "tuple_type": "write a list, in square brackets",
+    "dict_type": "write it as a section, [{key}]",
+    "model_type": "write it as a section, [{key}]",
+    "enum": "write {expected}",
+    "literal_error": "write {expected}",
+    "greater_than": "write more than {gt}",
+    "greater_than_equal": "write at least {ge}",
+    "less_than_equal": "write at most {le}",
+    "string_too_short": "write at least {min_length} character",
+    "string_too_long": "write at most {max_length} characters",
+    "too_short": "name at least {min_length}",
+}
+"""What to do about a wrong value, by pydantic's name of the fault; in braces what pydantic tells of it."""
+
+
+def _named(value: object) -> object:
+    if value == "":
+        raise ValueError("it names no file")
+    return value
+
+
+def _supported(url: str) -> str:
+    file = _file_of(url)
+    if not url.startswith(_SQLITE) or "?" in url or file in {"", ":memory:"} or "\0" in file:
+        raise ValueError("write sqlite:///FILE; in FILE, %3F stands for a question mark and %25 for a percent sign")
+    return url
+
+
+def _speakable(env: dict[str, str]) -> dict[str, str]:
+    for name in env:
+        if not name or "=" in name:
+            raise ValueError(f'no variable can be called {name!r}; write NAME = "value"')
+    return env
+
+
+def _different(algorithms: tuple[WrappingAlgorithm, ...]) -> tuple[WrappingAlgorithm, ...]:
+    for algorithm in algorithms:
+        if algorithms.count(algorithm) > 1:
+            raise ValueError(f"it names {algorithm} twice; name it once")
+    return algorithms
+
+
+FilePath = Annotated[Path, BeforeValidator(_named)]
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,11 +100,11 @@ class _Section(BaseModel):
 class Listen(_Section):
     """Where and how the service is reached."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[StrictInt, Field(ge=1, le=65535)] = 8765
-    tls_cert: Path | None = None
+    tls_cert: FilePath | None = None
     """PEM certificate chain; together with `tls_key` it turns TLS on."""
-    tls_key: Path | None = None
+    tls_key: FilePath | None = None
     tls_terminated_by_proxy: StrictBool = False
     """Set it only where a proxy in front speaks TLS and passes the Host header on unchanged."""
     shutdown_seconds: Annotated[StrictFloat, Field(gt=0, le=3600)] = 10
@@ -60,31 +113,29 @@ class Listen(_Section):
     @model_validator(mode="after")
     def _is_safe(self) -> Listen:
         if (self.tls_cert is None) != (self.tls_key is None):
-            message = "tls_cert and tls_key belong together; set both or neither"
-            raise ValueError(message)
+            raise ValueError("tls_cert and tls_key belong together; set both or neither")
         if self.tls_cert is None and not self.tls_terminated_by_proxy and not _is_loopback(self.host):
-            message = (
+            raise ValueError(
                 f"host {self.host} is reachable from other machines and there is no TLS; set tls_cert and tls_key, "
                 "or tls_terminated_by_proxy, or listen on 127.0.0.1"
             )
-            raise ValueError(message)
         return self
 
 
 class StoreSection(_Section):
     """The database."""
 
-    url: Annotated[str, Field(min_length=1)]
-    """`sqlite:///FILE`."""
+    url: Annotated[str, AfterValidator(_supported)]
+    """`sqlite:///FILE`, percent-encoded as URLs are (RFC 3986); absolute once it is loaded."""
 
 
 class HsmSection(_Section):
     """The token and the processes that speak to it."""
 
-    module: Path
+    module: FilePath
     """The PKCS#11 library of the token."""
     token_label: Annotated[str, Field(min_length=1, max_length=32)]
-    pin_file: Path
+    pin_file: FilePath
     """A file readable by the service's user only, holding the user PIN on its first line."""
     hosts: Annotated[StrictInt, Field(ge=1, le=64)] = Field(
         default_factory=lambda: min(64, len(os.sched_getaffinity(0)))
@@ -96,14 +147,14 @@ class HsmSection(_Section):
     """NSS's parameter string for C_Initialize."""
     verb_timeout_seconds: Annotated[StrictFloat, Field(gt=0, le=600)] = 10
     """After this a call counts as hung and its host is replaced."""
-    env: dict[str, str] = {}
+    env: Annotated[dict[str, str], AfterValidator(_speakable)] = {}
     """Variables such as SOFTHSM2_CONF, set for the hosts only."""
 
 
 class ImportSection(_Section):
     """The ceremony."""
 
-    wrapping_algorithms: tuple[WrappingAlgorithm, ...] = Field(
+    wrapping_algorithms: Annotated[tuple[WrappingAlgorithm, ...], AfterValidator(_different)] = Field(
         default=tuple(row.algorithm for row in WRAPPING.values() if row.on_by_default), min_length=1
     )
     """RSAES_PKCS1_V1_5 must be named to be offered; see SECURITY.md first."""
@@ -145,13 +196,28 @@ def load(path: Path) -> Settings:
         ConfigurationInvalid: it cannot be read, or a key in it is unknown, missing or wrong.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
-        message = f"The configuration {path} cannot be read ({error.strerror}); give its path with --config."
-        raise ConfigurationInvalid(message) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        message = f"The configuration {path} is not TOML: {error}."
-        raise ConfigurationInvalid(message) from error
+        raise ConfigurationInvalid(
+            f"The configuration {path} cannot be read ({error.strerror}); give its path with --config."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationInvalid(f"The configuration {path} is not TOML: {error}.") from error
+    return parse(path, text)
+
+
+def parse(path: Path, text: str) -> Settings:
+    """Check what the configuration file `path` holds, or is to hold.
+
+    Raises:
+        ConfigurationInvalid: a key in it is unknown, missing or wrong.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationInvalid(f"The configuration {path} is not TOML: {error}.") from error
+    if (key := _with_nul(content)) is not None:
+        raise ConfigurationInvalid(f"{path}: {key} is wrong: write it without the character U+0000.")
     try:
         settings = Settings.model_validate(content)
     except ValidationError as error:
@@ -159,11 +225,25 @@ def load(path: Path) -> Settings:
     return _anchored(settings, path.resolve().parent)
 
 
+def _with_nul(value: object, key: str = "") -> str | None:
+    """Return the key of a text that the system's calls would cut short, or refuse; None if there is none."""
+    match value:
+        case str():
+            return (key or "the file") if "\0" in value else None
+        case dict():
+            inside = [(f"{key}.{name}".lstrip("."), each) for name, each in value.items()]
+            return next(
+                (found for name, each in inside if (found := _with_nul(name, key) or _with_nul(each, name))), None
+            )
+        case list():
+            return next((found for each in value if (found := _with_nul(each, key))), None)
+    return None
+
+
 def _anchored(settings: Settings, folder: Path) -> Settings:
     """Return the settings with every relative path made absolute."""
     listen, hsm, url = settings.listen, settings.hsm, settings.store.url
-    if url.startswith(_SQLITE):
-        url = _SQLITE + str(folder / url.removeprefix(_SQLITE))
+    url = _SQLITE + quote(os.fsencode(folder / _file_of(url)))
     return settings.model_copy(
         update={
             "listen": listen.model_copy(
@@ -176,6 +256,10 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
             "store": settings.store.model_copy(update={"url": url}),
         }
     )
+
+
+def _file_of(url: str) -> str:
+    return os.fsdecode(unquote_to_bytes(url.removeprefix(_SQLITE)))
 
 
 def _is_loopback(host: str) -> bool:
@@ -192,11 +276,10 @@ def _sentence(path: Path, error: ErrorDetails) -> str:
             return f"{path}: the key {key} is missing; add it."
         case "extra_forbidden":
             return f"{path}: the key {key} is unknown; {_suggestion(error['loc'])}."
-        case "tuple_type":
-            return f"{path}: {key} is wrong: write a list, in square brackets."
         case "value_error":
             return f"{path}: {key}: {error['ctx']['error']}."
-    return f"{path}: {key} is wrong: {error['msg'][0].lower()}{error['msg'][1:]}."
+    cure = _CURES.get(error["type"], "its value cannot be used").format(key=key, **error.get("ctx", {}))
+    return f"{path}: {key} is wrong: {cure}."
 
 
 def _suggestion(location: tuple[str | int, ...]) -> str:

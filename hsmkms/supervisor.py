@@ -71,12 +71,12 @@ def bind(listen: Listen) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(_BACKLOG)
-    except OSError as error:
-        message = (
-            f"Cannot listen on {listen.host} port {listen.port} ({error.strerror}); "
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all, such as "a..b"
+        why = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise ConfigurationInvalid(
+            f"Cannot listen on {listen.host} port {listen.port} ({why}); "
             "stop what uses it, or change listen.host or listen.port."
-        )
-        raise ConfigurationInvalid(message) from error
+        ) from error
     return listening
 
 

@@ -4,5 +4,6 @@ Laws:
 
 - results go to standard output, everything else to standard error; with `--json` standard output is one JSON value;
 - an error is one sentence and an exit code of sysexits.h: 78 the installation is wrong, 75 try again, 65 no such thing;
+  70 a defect of ours, the only one with a traceback after its sentence;
 - secrets are shown only by the command that makes them.
 """

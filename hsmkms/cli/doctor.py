@@ -13,9 +13,13 @@ from rich.table import Table
 
 from hsmkms import config
 from hsmkms.cli.running import ConfigOption, JsonOption, run, saying
+from hsmkms.hsm.report import ZERO_PADDED
 from hsmkms.wiring.commands import examine
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.hsm.report import AlgorithmFinding, LengthFinding, TokenReport
 
 _FILE_WIDTH: Final = 160
@@ -29,16 +33,18 @@ def doctor(config_path: ConfigOption, as_json: JsonOption = False) -> None:
     refuse to start with it.
     """
     with saying():
-        report = run(examine(config.load(config_path)))
+        settings = config.load(config_path)
+        report = run(examine(settings))
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
     else:
-        _show(Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH), report)
+        console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
+        _show(console, report, settings.import_.wrapping_algorithms)
     with saying():
         report.require_usable()
 
 
-def _show(console: Console, report: TokenReport) -> None:
+def _show(console: Console, report: TokenReport, configured: Collection[WrappingAlgorithm]) -> None:
     token = report.token
     # What the token says of itself is text, also where it looks like rich's markup.
     maker = escape(f"serial {token.serial}, {token.manufacturer} {token.model}")
@@ -49,11 +55,19 @@ def _show(console: Console, report: TokenReport) -> None:
     console.print(
         f"edition {report.edition.value}: exactly {report.edition.material_bits} bits; {report.fingerprint_note}\n"
     )
-    algorithms = Table("wrapping algorithm", "offered by the token", "damaged ciphertext", "lengths accepted", box=None)
+    algorithms = Table(
+        "wrapping algorithm",
+        "works on this token",
+        "offered to clients",
+        "damaged ciphertext",
+        "lengths accepted",
+        box=None,
+    )
     for finding in report.algorithms:
         algorithms.add_row(
             finding.algorithm.value,
             "yes" if finding.works else escape(f"no: {finding.why_not}"),
+            _offered(finding, configured),
             escape(finding.damaged or "-"),
             _accepted(finding),
         )
@@ -61,7 +75,7 @@ def _show(console: Console, report: TokenReport) -> None:
     console.print()
     for finding in report.algorithms:
         if finding.works:
-            console.print(_lengths(finding))
+            console.print(_lengths(finding, report.edition.material_bytes))
             console.print()
     console.print(f"CKA_VALUE_LEN of an unwrapped key: {report.value_len}\n")
     checks = Table("check", "", "what the token did", box=None)
@@ -77,15 +91,26 @@ def _show(console: Console, report: TokenReport) -> None:
         console.print(f"[red]{escape(sentence)}[/red]")
 
 
+def _offered(finding: AlgorithmFinding, configured: Collection[WrappingAlgorithm]) -> str:
+    if finding.algorithm not in configured:
+        return "no: not in import.wrapping_algorithms"
+    return "yes" if finding.works else "no"
+
+
 def _accepted(finding: AlgorithmFinding) -> str:
     lengths = sorted({found.length_bytes for found in finding.lengths if found.accepted})
     return ", ".join(f"{length} bytes" for length in lengths) or "-"
 
 
-def _lengths(finding: AlgorithmFinding) -> Table:
-    table = Table(f"{finding.algorithm.value}: length", "plaintext", "", "by which step", box=None)
+def _lengths(finding: AlgorithmFinding, right_bytes: int) -> Table:
+    table = Table(f"{finding.algorithm.value}: length", "plaintext", "", "why", box=None)
     rows = (
-        (f"{found.length_bytes} bytes", found.plaintext, "accepted" if found.accepted else "refused", _step(found))
+        (
+            f"{found.length_bytes} bytes",
+            found.plaintext,
+            "accepted" if found.accepted else "refused",
+            escape(_why(found, right_bytes)),
+        )
         for found in finding.lengths
     )
     for row in dict.fromkeys(rows):
@@ -93,5 +118,11 @@ def _lengths(finding: AlgorithmFinding) -> Table:
     return table
 
 
-def _step(found: LengthFinding) -> str:
-    return escape(f"{found.refused_by} ({found.detail})" if found.detail else found.refused_by)
+def _why(found: LengthFinding, right_bytes: int) -> str:
+    if not found.accepted:
+        return f"by {found.refused_by} ({found.detail})" if found.detail else f"by {found.refused_by}"
+    if found.length_bytes != right_bytes:
+        return "A WRONG LENGTH CAME THROUGH"
+    if found.plaintext == ZERO_PADDED:
+        return "of the right length: the zeros are part of it, not added by the token"
+    return "of the right length"

@@ -13,7 +13,7 @@ from hsmkms.cli.running import ConfigOption, run, saying
 from hsmkms.core.credentials import Role
 from hsmkms.core.ids import account_name
 from hsmkms.core.material import Edition
-from hsmkms.instance import TokenKind
+from hsmkms.instance import TokenKind, Wish
 from hsmkms.wiring.commands import create_credential, initialise
 
 FIRST_ACCOUNT: Final = "demo"
@@ -32,12 +32,12 @@ def new(
 
     DIR then holds a software token, its PIN, hsmkms.toml, the database, and credential.json with a credential that
     has all roles. Start it with: hsmkms serve --config DIR/hsmkms.toml
-    If it was interrupted, run it again: it goes on with what is there.
+    If it was interrupted, run it again with the same options: it goes on once hsmkms.toml is there; before that, empty
+    DIR by hand first.
     """
     with saying():
-        configuration = instance.unfinished(folder) or instance.create(
-            folder, token, edition, port=port, store_url=store
-        )
+        wish = Wish(token, edition, port, store)
+        configuration = instance.unfinished(folder, wish) or instance.create(folder, wish)
         run(_furnish(configuration))
     typer.echo(f"made {configuration}")
     typer.echo(f"start it with: hsmkms serve --config {folder / instance.CONFIGURATION_FILE}", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
@@ -31,13 +32,19 @@ _EXIT_CODES: Final = (
 
 @contextlib.contextmanager
 def saying() -> Iterator[None]:
-    """Turn an error of ours into its sentence on standard error and its exit code."""
+    """Turn an error into its sentence on standard error and its exit code; one that is not ours is a defect."""
     try:
         yield
     except HsmkmsError as error:
         typer.echo(f"hsmkms: {error.message}", err=True)
         code = next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), os.EX_SOFTWARE)
         raise typer.Exit(code) from error
+    except typer.Exit:
+        raise
+    except Exception as error:
+        typer.echo(f"hsmkms: a defect: {type(error).__name__}; please report it with the lines below.", err=True)
+        typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        raise typer.Exit(os.EX_SOFTWARE) from error
 
 
 def run(coroutine: Coroutine[object, object, Result]) -> Result:

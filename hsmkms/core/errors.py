@@ -153,11 +153,15 @@ class FieldInvalid(FieldFault):
 class NotOffered(FieldFault):
     """A documented value or feature that this deployment does not offer."""
 
-    def __init__(self, field: str, offered: Iterable[str] = ()) -> None:
-        """Take the field and the values that are offered, in the order to show."""
-        self.offered = tuple(offered)
-        choice = f" Offered: {', '.join(self.offered)}." if self.offered else ""
-        super().__init__(field, f"The value of {field} is not offered by this service.{choice}")
+    def __init__(self, field: str, offered: Iterable[str] | None = None) -> None:
+        """Take the field and the values that are offered, in the order to show; None: no value of it is."""
+        self.offered = tuple(offered or ())
+        if offered is None:
+            message = f"The parameter {field} is not offered by this service; leave it out."
+        else:
+            choice = f" Offered: {', '.join(self.offered)}." if self.offered else ""
+            message = f"The value of {field} is not offered by this service.{choice}"
+        super().__init__(field, message)
 
 
 class AliasInvalid(RequestFault):

@@ -60,9 +60,9 @@ class KeyAction(StrEnum):
 
     GET_PARAMETERS = "get import parameters"
     IMPORT_MATERIAL = "import key material"
-    DELETE_MATERIAL = "delete its key material"
-    ENABLE = "enable it"
-    DISABLE = "disable it"
+    DELETE_MATERIAL = "delete the key's material"
+    ENABLE = "enable the key"
+    DISABLE = "disable the key"
 
 
 @dataclass(frozen=True, slots=True)

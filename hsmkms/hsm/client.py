@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.hsm.report import TokenReport
 
-__all__ = ["Duty", "HostChannel", "HostPool", "PoolLimits"]
-
 _logger: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 AnswerT = TypeVar("AnswerT", bound=messages.Answer)

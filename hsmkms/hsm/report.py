@@ -5,11 +5,17 @@ Law: it is found by trying, never read from the token's list of mechanisms.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from hsmkms.core.errors import TokenUnusable
 from hsmkms.core.material import Edition
 from hsmkms.core.wrapping import WrappingAlgorithm
+
+RANDOM: Final = "random"
+ZERO_PADDED: Final = "zero-padded"
+"""The bytes after the right length, or before it after fewer random ones, are zeros."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +42,7 @@ class LengthFinding(_Part, frozen=True):
 
     length_bytes: int
     plaintext: str
-    """`random`, or `zero-padded`: the bytes after, or before, the right length are zeros."""
+    """`RANDOM` or `ZERO_PADDED`."""
     accepted: bool
     refused_by: str
     """The step of the import that refused it; empty if it was accepted."""

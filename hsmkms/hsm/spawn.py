@@ -21,12 +21,10 @@ import msgspec
 from hsmkms.core.errors import PinRefused, TokenUnusable
 from hsmkms.hsm.messages import ReadyLine
 from hsmkms.hsm.process import ISOLATED_PYTHON
-from hsmkms.hsm.settings import HostExit, HostPurpose, HostSettings
 
 if TYPE_CHECKING:
     from hsmkms.hsm.report import TokenDescription
-
-__all__ = ["HostExit", "HostProcess", "HostPurpose", "HostSettings", "spawn_host"]
+    from hsmkms.hsm.settings import HostSettings
 
 READY_SECONDS: Final = 30.0
 """A cold module on a slow disk, or a network HSM's login, takes seconds, not more."""

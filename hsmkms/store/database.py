@@ -39,7 +39,7 @@ async def open_store(url: str, *, chain: Chain, busy_seconds: float) -> SqlStore
     """Open the database that `store.url` names; `close` it in the end.
 
     Args:
-        url: an SQLAlchemy URL; its driver does not matter.
+        url: `sqlite:///FILE`.
         chain: returns the digest of an event after the digest before it (empty: it is the first).
         busy_seconds: how long a transaction waits for others before it gives up.
 

@@ -12,6 +12,7 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
 
 from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 # At DEBUG the driver logs the parameters of every statement, and sealed records are among them.
 logging.getLogger("aiosqlite").setLevel(logging.WARNING)
 
+SCHEME: Final = "sqlite"
+"""Of `store.url`."""
 DRIVER: Final = "sqlite+aiosqlite"
 READERS: Final = 8
 """Connections that read at once: SQLite reads in threads of this process, so more than a few win nothing."""
@@ -66,15 +69,21 @@ _UNUSABLE: Final = {
 }
 
 
-def file_of(url: URL) -> Path:
+def file_of(rest: str) -> Path:
     """Return the database file that a URL names.
+
+    SQLAlchemy's `make_url` is not asked: it knows no way to write a question mark in a file's name.
+
+    Args:
+        rest: what follows `sqlite://`: a slash and the path, percent-encoded (RFC 3986).
 
     Raises:
         StoreUnusable: it names none.
     """
-    if not url.database or url.database == ":memory:" or url.query:
+    path = os.fsdecode(unquote_to_bytes(rest.removeprefix("/")))
+    if not rest.startswith("/") or "?" in rest or path in {"", ":memory:"} or "\0" in path:
         raise StoreUnusable("store.url must name a database file and nothing else: write sqlite:////path/to/hsmkms.db.")
-    return Path(url.database)
+    return Path(path)
 
 
 def create_file(path: Path) -> None:
@@ -92,8 +101,9 @@ def create_file(path: Path) -> None:
             finally:
                 os.close(directory)
     except OSError as error:
-        message = f"The database {path} cannot be created: {error.strerror}; correct store.url or the directory."
-        raise StoreUnusable(message) from error
+        raise StoreUnusable(
+            f"The database {path} cannot be created: {error.strerror}; correct store.url or the directory."
+        ) from error
 
 
 def reading_engine(path: Path, busy_seconds: float) -> AsyncEngine:

@@ -11,8 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import inspect
 
 from hsmkms.core.errors import HsmkmsError, StoreUnusable
 from hsmkms.store import sqlite
@@ -72,13 +71,12 @@ def file_of(url: str) -> Path:
     Raises:
         StoreUnusable: it names none, or another kind of database.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise StoreUnusable("store.url is not a URL: write sqlite:////path/to/hsmkms.db.") from error
-    if parsed.get_backend_name() != "sqlite":
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise StoreUnusable("store.url is not a URL: write sqlite:////path/to/hsmkms.db.")
+    if scheme != sqlite.SCHEME:
         raise StoreUnusable("store.url names a database that is not supported: write sqlite:////path/to/hsmkms.db.")
-    return sqlite.file_of(parsed)
+    return sqlite.file_of(rest)
 
 
 async def _within(engine: AsyncEngine, path: Path, step: Callable[[Connection, Path], None]) -> None:
@@ -93,8 +91,7 @@ async def _within(engine: AsyncEngine, path: Path, step: Callable[[Connection, P
         why = sqlite.why_unusable(cause_of(error))
         if why is None:
             raise meaning(error) from error
-        message = f"{path} {why}; correct store.url, or the file."
-        raise StoreUnusable(message) from error
+        raise StoreUnusable(f"{path} {why}; correct store.url, or the file.") from error
     finally:
         await engine.dispose()
 
@@ -105,28 +102,25 @@ def _require_file(path: Path) -> None:
     The file itself is not opened here: closing it again would end the locks that this process holds on it.
     """
     if not path.exists():
-        message = f"There is no database {path}; run 'hsmkms init'."
-        raise StoreUnusable(message)
+        raise StoreUnusable(f"There is no database {path}; run 'hsmkms init'.")
     if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
-        message = f"{path} is not a file that this user can read and write; correct store.url, or the file."
-        raise StoreUnusable(message)
+        raise StoreUnusable(f"{path} is not a file that this user can read and write; correct store.url, or the file.")
 
 
 def _require_current(connection: Connection, path: Path) -> None:
     _require_ours(connection, path)
     if version_of(connection) is not Version.CURRENT:
-        message = f"The database {path} has an older schema than this program; run 'hsmkms init'."
-        raise StoreUnusable(message)
+        raise StoreUnusable(f"The database {path} has an older schema than this program; run 'hsmkms init'.")
 
 
 def _require_ours(connection: Connection, path: Path) -> None:
     match version_of(connection):
         case Version.NEWER:
-            message = f"The database {path} has a newer schema than this program; install the version that wrote it."
-            raise StoreUnusable(message)
+            raise StoreUnusable(
+                f"The database {path} has a newer schema than this program; install the version that wrote it."
+            )
         case Version.FOREIGN:
-            message = f"The database {path} belongs to another program; correct store.url."
-            raise StoreUnusable(message)
+            raise StoreUnusable(f"The database {path} belongs to another program; correct store.url.")
         case _:
             return
 

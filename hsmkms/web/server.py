@@ -37,14 +37,30 @@ def tls_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    files = ""
     try:
-        context.load_cert_chain(certificate, private_key)
+        for file in (certificate, private_key):
+            files = str(file)
+            file.open("rb").close()  # `load_cert_chain` does not say which of them it cannot read
+        files = f"{certificate} and {private_key}"
+        context.load_cert_chain(certificate, private_key, _no_passphrase)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise ConfigurationInvalid(
-            "listen.tls_cert and listen.tls_key must name readable PEM files that belong together: a certificate "
-            "chain and its private key, without a passphrase."
+            f"listen.tls_cert and listen.tls_key cannot be used ({files}: {_reason(error)}); name readable PEM files "
+            "that belong together: a certificate chain and its private key, without a passphrase."
         ) from error
     return context
+
+
+def _no_passphrase() -> str:
+    """Refuse, where OpenSSL would ask at a terminal."""
+    raise ValueError("the private key has a passphrase")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "not PEM").replace("_", " ").lower()
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 async def serve(

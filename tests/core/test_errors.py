@@ -102,7 +102,8 @@ def test_a_field_fault_names_its_field() -> None:
 
 def test_what_is_offered_is_named_in_the_order_given() -> None:
     assert "Offered: B, A." in NotOffered("F", ("B", "A")).message
-    assert "Offered" not in NotOffered("F").message
+    assert NotOffered("F", ()).message == "The value of F is not offered by this service."
+    assert NotOffered("F").message == "The parameter F is not offered by this service; leave it out."
 
 
 def test_a_state_fault_names_the_state_the_action_and_the_states_that_allow_it() -> None:

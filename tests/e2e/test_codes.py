@@ -54,7 +54,7 @@ BOUND_SECONDS: Final = 15
 @pytest.fixture(scope="module")
 def impatient(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A service on the same kind of token that waits for nothing long."""
-    short = "parameters_valid_seconds = 5\n"
+    short = "parameters_valid_seconds = 4\n"
     folder = tmp_path_factory.mktemp("impatient") / service.instance.token
     instance = Instance.make(folder, service.instance.token, extra=SHARED_PAIRS + short)
     instance.replace("[hsm]\n", "[hsm]\nverb_timeout_seconds = 2\n")

@@ -13,7 +13,7 @@ import pytest
 
 from hsmkms import instance as making
 from hsmkms.core.material import Edition
-from hsmkms.instance import TokenKind
+from hsmkms.instance import TokenKind, Wish
 from tests.e2e.kill_loop import processes_of
 from tests.e2e.running import HSMKMS, Instance, free_port, hsmkms, until
 from tests.e2e.token_objects import act, object_files, objects
@@ -31,7 +31,7 @@ LONGEST_MOMENT_SECONDS: Final = 0.2
 def blank(folder: Path, token: str = "softhsm") -> Instance:
     """Return an instance whose token is empty and whose database does not exist."""
     port = free_port()
-    making.create(folder, TokenKind(token), Edition.FIPS, port=port, store_url=None)
+    making.create(folder, Wish(TokenKind(token), Edition.FIPS, port, None))
     return Instance(folder, token, Edition.FIPS.value, port)
 
 

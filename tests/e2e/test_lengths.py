@@ -94,14 +94,14 @@ def test_zeros_after_the_right_length_do_not_make_it_right(importer: Importer) -
     material = random_material(importer.needed)
     for zeros in range(1, LONGEST - importer.needed + 1):
         assert importer.verdict(None, material + bytes(zeros)), zeros
-    for length in range(importer.needed + 1):
-        assert importer.verdict(None, bytes(length + importer.needed + 1)), "zeros alone"
+    for length in (0, 1, importer.needed - 1, importer.needed + 1, LONGEST):
+        assert importer.verdict(None, bytes(length)), "zeros alone"
 
 
 def test_material_without_its_last_zeros_is_another(importer: Importer) -> None:
     # A token that pads with zeros would take K for K followed by zeros, which is of the right length.
     key_id = importer.client.external_key()
-    for length in range(importer.needed):
+    for length in (0, 1, 8, *range(importer.needed - 8, importer.needed)):  # AES-KW pads to 8 bytes
         short = random_material(length)
         assert importer.verdict(key_id, short), length
         assert importer.verdict(None, short + bytes(importer.needed - length)) == "", length

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import ipaddress
 import json
 import os
 import secrets
 import signal
 import socket
-import ssl
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
 from tests.e2e import raw
-from tests.e2e.running import Instance, RunningService, free_port, is_alive, until
+from tests.e2e.running import Instance, RunningService, is_alive, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,13 +26,46 @@ MATERIAL = secrets.token_bytes(32)
 MODULES = {"softhsm": "libsofthsm2", "nss": "libsoftokn3"}
 
 
-@pytest.fixture
-def trap(tmp_path: Path) -> Path:
+@dataclass
+class Trap:
     """A SoftHSM configuration of the user's own, which nobody may follow or change."""
-    (tmp_path / "tokens").mkdir()
-    trap = tmp_path / "softhsm2.conf"
-    trap.write_text(f"directories.tokendir = {tmp_path / 'tokens'}\n")
-    return trap
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.tokens.mkdir()
+        self.configuration.write_text(f"directories.tokendir = {self.tokens}\n")
+        self.before = self.configuration.stat()
+
+    @property
+    def tokens(self) -> Path:
+        return self.folder / "tokens"
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / "softhsm2.conf"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"SOFTHSM2_CONF": str(self.configuration)}
+
+
+@pytest.fixture(scope="module")
+def trap(tmp_path_factory: pytest.TempPathFactory) -> Trap:
+    return Trap(tmp_path_factory.mktemp("trap"))
+
+
+@pytest.fixture(scope="module")
+def robust(trap: Trap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """One service to kill parts of, made and started by a user with a trap, which soon takes a host for hung."""
+    instance = Instance.make(tmp_path_factory.mktemp("robust") / "softhsm", env=trap.environment)
+    instance.replace("[hsm]\n", "[hsm]\nhosts = 1\nverb_timeout_seconds = 3\n")
+    service = RunningService(instance)
+    service.start(env=trap.environment)
+    try:
+        yield service
+    finally:
+        service.end()
 
 
 @contextlib.contextmanager
@@ -150,21 +177,11 @@ def test_a_new_credential_holds_in_the_running_service(service: RunningService) 
 # --- the user's own SoftHSM --------------------------------------------------------------------------------
 
 
-def test_the_users_softhsm_configuration_is_neither_followed_nor_touched(
-    instance: Instance, trap: Path, tmp_path: Path
-) -> None:
-    before = trap.stat()
-    environment = {"SOFTHSM2_CONF": str(trap)}
-    service = RunningService(instance)
-    service.start(env=environment)
-    try:
-        imports_a_key(service)
-    finally:
-        service.end()
-    made = Instance.make(tmp_path / "made", env=environment)
-    assert (made.folder / "tokens").is_dir()
-    assert list((tmp_path / "tokens").iterdir()) == []
-    assert trap.stat() == before
+def test_the_users_softhsm_configuration_is_neither_followed_nor_touched(trap: Trap, robust: RunningService) -> None:
+    imports_a_key(robust)
+    assert any((robust.instance.folder / "tokens").iterdir())
+    assert list(trap.tokens.iterdir()) == []
+    assert trap.configuration.stat() == trap.before
 
 
 # --- the end -----------------------------------------------------------------------------------------------
@@ -213,15 +230,6 @@ def test_a_second_sigterm_ends_everything_at_once(instance: Instance) -> None:
 # --- dying and being replaced ------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def robust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """One service to kill parts of, which soon takes a host for hung."""
-    instance = Instance.make(tmp_path_factory.mktemp("robust") / "softhsm")
-    instance.replace("[hsm]\n", "[hsm]\nhosts = 2\nverb_timeout_seconds = 3\n")
-    with instance.serving() as running:
-        yield running
-
-
 def test_killed_hosts_are_replaced(robust: RunningService) -> None:
     before = set(robust.pids("host"))
     (web,) = robust.pids("web")
@@ -234,22 +242,14 @@ def test_killed_hosts_are_replaced(robust: RunningService) -> None:
 
 
 def test_a_hanging_host_costs_one_call_and_is_replaced(robust: RunningService) -> None:
-    victim = robust.serving_hosts()[0]
-    refused: list[str] = []
-
-    def make_keys() -> None:
-        client = robust.client()
-        while is_alive(victim):
-            try:
-                client.call("CreateKey", Alias=f"h-{secrets.token_hex(8)}", Type=1)
-            except TencentCloudSDKException as error:
-                refused.append(error.get_code())
-
-    with stopped([victim]), ThreadPoolExecutor(2) as threads:
-        for done in [threads.submit(make_keys) for _ in range(2)]:
-            done.result(timeout=30)
-    assert refused == ["UnsupportedOperation.ServiceTemporaryUnavailable"]
-    until(lambda: len(robust.serving_hosts()) == 2, "its replacement")
+    client = robust.client()
+    (victim,) = robust.serving_hosts()
+    with stopped([victim]):
+        code = client.code("CreateKey", Alias=f"h-{secrets.token_hex(8)}", Type=1)
+        assert code == "UnsupportedOperation.ServiceTemporaryUnavailable"
+        until(lambda: not is_alive(victim), "its end", 5)
+    robust.until_ready()
+    assert robust.serving_hosts() != [victim]
     imports_a_key(robust)
 
 
@@ -276,72 +276,5 @@ def test_when_the_supervisor_is_killed_nothing_is_left(instance: Instance) -> No
         service.process.wait()
         until(lambda: not any(is_alive(pid) for pid in children), "the end of all children", 2)
         until(lambda: refuses_connections(service), "the end of the port", 2)
-    finally:
-        service.end()
-
-
-# --- TLS ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A self-signed certificate of 127.0.0.1, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate, private_key = tmp_path / "server.pem", tmp_path / "server.key"
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private_key.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate, private_key
-
-
-def test_tls_with_the_sdk(instance: Instance, certificate: tuple[Path, Path]) -> None:
-    public, private = certificate
-    port = free_port()
-    changed = instance.variant(
-        "tls",
-        {
-            f"port = {instance.port}": f'port = {port}\nhost = "0.0.0.0"\ntls_cert = "{public}"\ntls_key = "{private}"',
-            'host = "127.0.0.1"\n': "",
-        },
-    )
-    changed.port = port
-    service = RunningService(changed)
-    context = ssl.create_default_context(cafile=str(public))
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-
-    def is_ready() -> bool:
-        assert service.process.poll() is None, service.log.read_text()
-        try:
-            with opener.open(f"https://127.0.0.1:{port}/readyz", timeout=10) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    service.start(ready=False)
-    try:
-        until(is_ready, "ready", 60)
-        client = service.client(protocol="https", certification=str(public))
-        key_id = client.external_key()
-        client.bring(key_id, MATERIAL)
-        assert client.state(key_id) == "Enabled"
-        with pytest.raises(TencentCloudSDKException, match="CERTIFICATE_VERIFY_FAILED"):
-            service.client(protocol="https").state(key_id)
-        assert service.get("/healthz")[0] != 200, "nothing is answered without TLS"
-        assert service.stop() == 0
     finally:
         service.end()

@@ -216,7 +216,8 @@ async def test_a_host_ignores_the_terminal_s_interrupt(hosts: Hosts) -> None:
 async def test_a_host_dies_with_the_process_that_started_it(softhsm: TestToken) -> None:
     program = (
         "import asyncio, sys, msgspec\n"
-        "from hsmkms.hsm.spawn import HostSettings, spawn_host\n"
+        "from hsmkms.hsm.settings import HostSettings\n"
+        "from hsmkms.hsm.spawn import spawn_host\n"
         "async def main():\n"
         "    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=HostSettings)\n"
         "    host = await spawn_host(settings, 'child')\n"

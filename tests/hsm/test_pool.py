@@ -23,8 +23,9 @@ from hsmkms.core.records import of_credential, of_pair
 from hsmkms.core.secrets import SecretKey
 from hsmkms.hsm import frames, messages
 from hsmkms.hsm.channel import HostChannel, error_of
-from hsmkms.hsm.client import Duty, HostPool, PoolLimits
+from hsmkms.hsm.client import HostPool, PoolLimits
 from hsmkms.hsm.messages import Fault, FaultKind
+from hsmkms.hsm.settings import Duty
 from hsmkms.log import REQUEST_ID
 from tests.contract.hsm_contract import ALICE, owner_of
 from tests.hsm.played import PlayedHost

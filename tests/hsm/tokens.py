@@ -15,7 +15,8 @@ import msgspec
 from hsmkms.core.custody import CustodyObject, CustodyRole, Deployment
 from hsmkms.core.ids import Instant
 from hsmkms.hsm.channel import HostChannel
-from hsmkms.hsm.spawn import HostProcess, HostPurpose, HostSettings, spawn_host
+from hsmkms.hsm.settings import HostPurpose, HostSettings
+from hsmkms.hsm.spawn import HostProcess, spawn_host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -138,7 +138,23 @@ async def test_older_tls_and_no_tls_are_refused(tmp_path: Path) -> None:
 
 def test_files_that_do_not_make_a_context_are_named_by_their_keys(tmp_path: Path) -> None:
     one, other = certificate(tmp_path, "one"), certificate(tmp_path, "other")
-    (tmp_path / "empty").write_bytes(b"")
-    for cert, key in [(one[0], other[1]), (tmp_path / "absent", one[1]), (one[0], tmp_path / "empty")]:
-        with pytest.raises(ConfigurationInvalid, match=r"listen\.tls_cert and listen\.tls_key"):
+    absent, empty, locked = tmp_path / "absent", tmp_path / "empty", tmp_path / "locked"
+    empty.write_bytes(b"")
+    locked.write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"a passphrase"),
+        )
+    )
+    for cert, key, why in [
+        (one[0], other[1], f"{one[0]} and {other[1]}: key values mismatch"),
+        (absent, one[1], f"{absent}: No such file or directory"),
+        (one[0], absent, f"{absent}: No such file or directory"),
+        (tmp_path, one[1], f"{tmp_path}: Is a directory"),
+        (one[0], empty, f"{one[0]} and {empty}: "),
+        (one[0], locked, f"{one[0]} and {locked}: the private key has a passphrase"),
+    ]:
+        with pytest.raises(ConfigurationInvalid, match=r"^listen\.tls_cert and listen\.tls_key .*;.*\.$") as caught:
             tls_context(cert, key)
+        assert f"({why}" in caught.value.message

@@ -23,6 +23,8 @@ from hsmkms.core.errors import FieldFault, FieldInvalid, FieldMissing, FieldUnkn
 from hsmkms.dialects import strict_base64
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hsmkms.dialects.strict_json import JsonObject
 
 LARGEST_INTEGER: Final = 2**31 - 1
@@ -34,6 +36,18 @@ MOST_IMPORT_TOKEN_CHARACTERS: Final = 6144
 
 NOT_OFFERED: Final = ("HsmClusterId", "MemberAccount", "MemberAccounts", "Tags", "TagFilters")
 """Documented fields whose features this service does not have."""
+
+_WHAT_TO_SEND: Final[Mapping[str, str]] = {
+    "int_type": "send an integer of at least 0",
+    "string_type": "send a string",
+    "list_type": "send a list",
+    "dict_type": "send an object",
+    "greater_than_equal": "send at least {ge}",
+    "less_than_equal": "send at most {le}",
+    "too_short": "the list must have at least {min_length} member",
+    "too_long": "the list must have at most {max_length} members",
+}
+"""What to do about a wrong value, by pydantic's name of the fault; our own faults bring their sentence."""
 
 _DIGITS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 _IMPORT_TOKEN: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
@@ -207,7 +221,7 @@ def read(model: type[AnyRequest], members: JsonObject) -> AnyRequest:
 
 
 def _fault(error: ValidationError) -> FieldFault:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     field = _shown(".".join(str(part) for part in first["loc"]))
     match first["type"]:
         case "missing":
@@ -215,7 +229,8 @@ def _fault(error: ValidationError) -> FieldFault:
         case "extra_forbidden":
             return FieldUnknown(field)
         case _:
-            return FieldInvalid(field, f"{first['msg']}.")
+            what = _WHAT_TO_SEND.get(first["type"])
+            return FieldInvalid(field, f"{what.format(**first.get('ctx', {})) if what else first['msg']}.")
 
 
 def _shown(name: str) -> str:

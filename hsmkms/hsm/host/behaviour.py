@@ -39,13 +39,21 @@ def _refusal(bench: Workbench, check: str, attempt: Callable[[], pkcs11.Object |
     )
 
 
-def _comparison(bench: Workbench, subject: str, found: list[str]) -> Iterator[CheckFinding]:
-    """Turn the findings of one object into checks; one that passed if there are none."""
+def _comparison(bench: Workbench, subject: str, found: list[str], which: str = "") -> Iterator[CheckFinding]:
+    """Turn the findings of one object into checks; one that passed if there are none.
+
+    Args:
+        bench: whose profile may excuse a finding.
+        subject: what kind of object it is, as the profile calls it.
+        found: how its attributes differ from what was asked for.
+        which: which of several objects of this kind it is.
+    """
+    check = f"{subject}, {which}" if which else subject
     if not found:
-        yield CheckFinding(check=subject, passed=True, finding="attributes as asked for", exception="")
+        yield CheckFinding(check=check, passed=True, finding="attributes as asked for", exception="")
     for finding in found:
         excuse = bench.profile.excuse(f"{subject}: {finding}")
-        yield CheckFinding(check=subject, passed=False, finding=finding, exception=excuse)
+        yield CheckFinding(check=check, passed=False, finding=finding, exception=excuse)
 
 
 def of_custody(bench: Workbench) -> Iterator[CheckFinding]:
@@ -53,7 +61,7 @@ def of_custody(bench: Workbench) -> Iterator[CheckFinding]:
     for role, key in bench.custody.objects.items():
         asked = templates.custody_role(role, allowed_mechanisms=bench.profile.stores_allowed_mechanisms)
         found = evidence.findings(bench.session, key, asked, generated=True)
-        yield from _comparison(bench, profiles.CUSTODY, found)
+        yield from _comparison(bench, profiles.CUSTODY, found, role.value)
 
 
 def of_pairs(bench: Workbench) -> Iterator[CheckFinding]:

@@ -9,6 +9,7 @@ Laws:
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 from typing import Final
 
@@ -55,6 +56,27 @@ _OF_THE_PIN: Final = (
 )
 
 
+_WITHOUT_A_CLASS: Final = {
+    0x1: "CANCEL",
+    0x9: "NEED_TO_CREATE_THREADS",
+    0xA: "CANT_LOCK",
+    0x1B: "ACTION_PROHIBITED",
+    0x35: "AEAD_DECRYPT_FAILED",
+    0x65: "KEY_CHANGED",
+    0x68: "KEY_FUNCTION_NOT_PERMITTED",
+    0x140: "CURVE_NOT_SUPPORTED",
+    0x170: "INFORMATION_SENSITIVE",
+    0x1B0: "NEW_PIN_MODE",
+    0x1B6: "FIPS_SELF_TEST_FAILED",
+    0x1B7: "LIBRARY_LOAD_FAILED",
+    0x201: "TOKEN_RESOURCE_EXCEEDED",
+    0x202: "OPERATION_CANCEL_FAILED",
+    0x203: "KEY_EXHAUSTED",
+}
+"""Standard numbers (PKCS#11 3.1) of which python-pkcs11 tells the number only, in `_UNMAPPED`."""
+_UNMAPPED: Final = re.compile(r"Unmapped error code (0x[0-9a-f]+)")
+
+
 class TokenSick(Exception):
     """The token cannot be relied on: nothing was judged, and the host must end."""
 
@@ -79,6 +101,9 @@ def is_pin_refusal(error: pkcs11.PKCS11Error) -> bool:
 
 
 def word(error: pkcs11.PKCS11Error) -> str:
-    """Return the operator's word for `error`: its class, or the number python-pkcs11 has no class for."""
-    name = type(error).__name__
-    return str(error) if type(error) is pkcs11.PKCS11Error and error.args else name
+    """Return the operator's word for `error`: its class, or the standard's name where python-pkcs11 has no class."""
+    if type(error) is not pkcs11.PKCS11Error or not error.args:
+        return type(error).__name__
+    said = str(error)
+    unmapped = _UNMAPPED.fullmatch(said)
+    return said if unmapped is None else _WITHOUT_A_CLASS.get(int(unmapped[1], 16), f"error {unmapped[1]}")

@@ -22,7 +22,7 @@ from hsmkms.hsm.host.faults import ErrorClass, TokenSick
 from hsmkms.hsm.host.fingerprints import ALGORITHM, blind, cmac_inputs
 from hsmkms.hsm.host.materials import UNWRAPPING, Step, StepFailed, unwrap_and_seal
 from hsmkms.hsm.host.pairs import make_pair, open_pair
-from hsmkms.hsm.report import AlgorithmFinding, LengthFinding, TokenDescription, TokenReport
+from hsmkms.hsm.report import RANDOM, ZERO_PADDED, AlgorithmFinding, LengthFinding, TokenDescription, TokenReport
 
 if TYPE_CHECKING:
     from hsmkms.core.material import Fingerprint
@@ -95,12 +95,12 @@ def _plaintexts(right: int) -> list[tuple[bytes, str]]:
     Two plaintexts are twins if zero-padding turns one into the other. Below the right length, the twin of the bytes
     tried is K followed by zeros; above it, what is tried is itself a K of the right length followed by zeros.
     """
-    tried = [(outside.throw_away(length), "random") for length in LENGTHS]
+    tried = [(outside.throw_away(length), RANDOM) for length in LENGTHS]
     for length in LENGTHS:
         if length < right:
-            tried.append((outside.throw_away(length).ljust(right, b"\0"), "zero-padded"))
+            tried.append((outside.throw_away(length).ljust(right, b"\0"), ZERO_PADDED))
         elif length > right:
-            tried.append((outside.throw_away(right).ljust(length, b"\0"), "zero-padded"))
+            tried.append((outside.throw_away(right).ljust(length, b"\0"), ZERO_PADDED))
     return tried
 
 

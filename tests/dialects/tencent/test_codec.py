@@ -179,6 +179,34 @@ def test_a_wrong_field_is_named(
     assert field in raised.value.message
 
 
+@pytest.mark.parametrize(
+    ("action", "members", "says"),
+    [
+        ("CreateKey", {"Alias": 1}, "The parameter Alias is invalid: send a string."),
+        ("CreateKey", {"Alias": "a", "Type": "x"}, "The parameter Type is invalid: send an integer of at least 0."),
+        ("CreateKey", {"Alias": "a", "Tags": {}}, "The parameter Tags is invalid: send a list."),
+        ("CreateKey", {"Alias": "a", "HsmClusterId": "c"}, errors.NotOffered("HsmClusterId").message),
+        (
+            "DescribeKey",
+            {"KeyId": KEY_ID, "MemberAccount": []},
+            "The parameter MemberAccount is invalid: send an object.",
+        ),
+        ("ListKeys", {"Limit": 0}, "The parameter Limit is invalid: send at least 1."),
+        ("ListKeys", {"Limit": 201}, "The parameter Limit is invalid: send at most 200."),
+        ("DescribeKeys", {"KeyIds": []}, "The parameter KeyIds is invalid: the list must have at least 1 member."),
+        (
+            "DescribeKeys",
+            {"KeyIds": [KEY_ID] * 101},
+            "The parameter KeyIds is invalid: the list must have at most 100 members.",
+        ),
+    ],
+)
+def test_a_wrong_field_is_told_what_to_send(action: str, members: dict[str, Any], says: str) -> None:
+    with pytest.raises(errors.FieldFault) as raised:
+        read(action, members)
+    assert raised.value.message == says
+
+
 @pytest.mark.parametrize("value", [True, False, 1.0, 1.5, -1, "-1", "+1", "1.0", " 1", "0x1", "1" * 11, [], {}, 2**31])
 def test_an_integer_is_digits_and_nothing_else(value: object) -> None:
     with pytest.raises(errors.FieldInvalid) as raised:
