@@ -23,7 +23,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Final
 
-from hsmkms.core.errors import ConfigurationInvalid, OperatorFault, PinRefused
+from hsmkms.core.errors import ConfigurationInvalid, OperatorFault, PinRefused, TokenUnavailable
 from hsmkms.hsm.handover import SupervisorEnd, control_pair
 from hsmkms.hsm.process import ISOLATED_PYTHON
 from hsmkms.hsm.settings import Duty, HostExit, HostPurpose
@@ -46,6 +46,8 @@ _NOTICE_SECONDS: Final = 5.0
 """A host reads the end of its socket before we hear why: the web process ended, or gave the host up."""
 _BACKLOG: Final = 1024
 _DESCRIPTORS: Final = 65536
+_STARTS: Final = 5
+"""How often the first host may be killed before it has logged in."""
 _PAIR_HOST_NICENESS: Final = 10
 
 
@@ -123,7 +125,7 @@ class Supervisor:
             keepers: list[asyncio.Task[None]] = []
             first, *others = (f"host-{number}" for number in range(1, self._settings.hsm.hosts + 1))
             try:
-                process = await self._spawn(first, Duty.OPERATIONS)
+                process = await self._first_host(first)
                 keepers.append(loop.create_task(self._keep_web(listening)))
                 keepers.append(loop.create_task(self._keep_host(first, Duty.OPERATIONS, process)))
                 keepers.extend(loop.create_task(self._keep_host(host, Duty.OPERATIONS)) for host in others)
@@ -135,10 +137,10 @@ class Supervisor:
 
     def _signalled(self) -> None:
         if self._ending.done():
-            for child in (*self._hosts.values(), self._web):
-                if child is not None:
-                    with contextlib.suppress(ProcessLookupError):
-                        child.kill()
+            for process in self._hosts.values():
+                process.kill()
+            if self._web is not None:
+                _send(self._web, signal.SIGKILL)
             return
         _LOG.info("stopping")
         self._ending.set_result(0)
@@ -170,6 +172,17 @@ class Supervisor:
             raise
         return process
 
+    async def _first_host(self, host: str) -> HostProcess:
+        """Return the host that logs in before all others; one that was killed meanwhile says nothing of the PIN."""
+        pause = _Pause()
+        for _ in range(_STARTS - 1):
+            try:
+                return await self._spawn(host, Duty.OPERATIONS)
+            except TokenUnavailable as error:
+                _LOG.warning("the first host was killed and is replaced", extra={"reason": error.message})
+                await pause.after(0)
+        return await self._spawn(host, Duty.OPERATIONS)
+
     async def _keep_host(self, host: str, duty: Duty, process: HostProcess | None = None) -> None:
         pause = _Pause()
         clock = asyncio.get_running_loop().time
@@ -200,7 +213,7 @@ class Supervisor:
             return await self._spawn(host, duty)
         except PinRefused:
             raise
-        except OperatorFault as fault:
+        except (OperatorFault, TokenUnavailable) as fault:
             _LOG.error("a host could not start and is tried again", extra={"host": host, "reason": fault.message})
             return None
 
@@ -288,7 +301,7 @@ class Supervisor:
         if not self._ending.done():
             self._ending.set_result(HostExit.UNUSABLE)
         if self._web is not None and self._web.returncode is None:
-            self._web.terminate()
+            _send(self._web, signal.SIGTERM)
             await _gone(self._web, self._settings.listen.shutdown_seconds + _GRACE_SECONDS)
         for keeper in keepers:
             keeper.cancel()
@@ -298,10 +311,17 @@ class Supervisor:
         await asyncio.gather(*(process.wait() for process in self._hosts.values()))
 
 
+def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    # Popen's own way looks first whether the process has ended, and then asyncio never hears how.
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
 async def _gone(process: asyncio.subprocess.Process, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await process.wait()
     except TimeoutError:
-        process.kill()
+        _send(process, signal.SIGKILL)
         await process.wait()

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,8 +24,9 @@ LONGER: Final[dict[str, tuple[int, str]]] = {}
 EMPTY_WORDS: Final = frozenset({"common", "helper", "helpers", "manager", "misc", "util", "utils"})
 """A name with one of these words says nothing about what is inside."""
 
-LOCKS: Final = ("runtime", "demo", "dev")
-"""Each holds the one before it, at the same versions."""
+LOCKS: Final = ("runtime", "build", "demo", "dev")
+INSIDE: Final = (("runtime", "demo"), ("build", "demo"), ("demo", "dev"))
+"""The second lock holds the first, at the same versions."""
 
 _PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 _NAME: Final = re.compile(r"^[A-Za-z0-9._-]+")
@@ -68,7 +68,7 @@ def _of_locks() -> Iterator[str]:
         locked[kind] = dict(_PIN.findall(text))
         if "://" in text or "\n-" in text or " @ " in text:
             yield f"requirements/{kind}.txt: pins and hashes only, no address and no option"
-    for inner, outer in pairwise(LOCKS):
+    for inner, outer in INSIDE:
         for package, version in locked[inner].items():
             if locked[outer].get(package) != version:
                 yield f"requirements/{outer}.txt: {package} differs from {inner}.txt; run scripts/lock"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from hsmkms.core.errors import PinRefused, TokenUnusable
+from hsmkms.core.errors import PinRefused, TokenGaveNoAnswer, TokenUnusable
 from hsmkms.hsm.messages import ReadyLine
 from hsmkms.hsm.process import ISOLATED_PYTHON
 
@@ -56,6 +56,7 @@ class HostProcess:
         Raises:
             PinRefused: the token refused the PIN.
             TokenUnusable: the module, the token or the PIN file cannot be used, or the host does not come up.
+            TokenGaveNoAnswer: the host was killed while it started, as by the kernel when memory is short.
         """
         if self._token is not None:
             return self._token
@@ -77,6 +78,11 @@ class HostProcess:
         except (TimeoutError, msgspec.DecodeError) as error:
             self.kill()
             code = await self.wait()
+            if code < 0 and not isinstance(error, TimeoutError):
+                raise TokenGaveNoAnswer(
+                    f"The host process '{self.name}' was killed by signal {-code} while it started; try again, and "
+                    "look at the module that hsm.module names if it happens again."
+                ) from error
             raise TokenUnusable(
                 f"The host process '{self.name}' did not come up within {seconds:.0f} seconds or crashed (exit code "
                 f"{code}): check hsm.module and the log on standard error."
