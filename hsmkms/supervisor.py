@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hsmkms.config import Listen, Settings
     from hsmkms.hsm.spawn import HostProcess
 
-_LOG = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _STEADY_SECONDS: Final = 30.0
@@ -121,7 +121,7 @@ class Supervisor:
         _allow_descriptors()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # here and in the children: a core file would hold secrets
         with bind(self._settings.listen) as listening:
-            _LOG.info("listening", extra={"host": self._settings.listen.host, "port": self._settings.listen.port})
+            _logger.info("listening", extra={"host": self._settings.listen.host, "port": self._settings.listen.port})
             keepers: list[asyncio.Task[None]] = []
             first, *others = (f"host-{number}" for number in range(1, self._settings.hsm.hosts + 1))
             try:
@@ -142,7 +142,7 @@ class Supervisor:
             if self._web is not None:
                 _send(self._web, signal.SIGKILL)
             return
-        _LOG.info("stopping")
+        _logger.info("stopping")
         self._ending.set_result(0)
 
     async def _ended(self, keepers: list[asyncio.Task[None]]) -> int:
@@ -179,7 +179,7 @@ class Supervisor:
             try:
                 return await self._spawn(host, Duty.OPERATIONS)
             except TokenUnavailable as error:
-                _LOG.warning("the first host was killed and is replaced", extra={"reason": error.message})
+                _logger.warning("the first host was killed and is replaced", extra={"reason": error.message})
                 await pause.after(0)
         return await self._spawn(host, Duty.OPERATIONS)
 
@@ -200,7 +200,7 @@ class Supervisor:
                 if self._ending.done():
                     return
                 if not orphaned:
-                    _LOG.warning("a host ended and is replaced", extra={"host": host, "exit_code": code})
+                    _logger.warning("a host ended and is replaced", extra={"host": host, "exit_code": code})
             await pause.after(clock() - started)
 
     async def _respawned(self, host: str, duty: Duty) -> HostProcess | None:
@@ -214,7 +214,7 @@ class Supervisor:
         except PinRefused:
             raise
         except (OperatorFault, TokenUnavailable) as fault:
-            _LOG.error("a host could not start and is tried again", extra={"host": host, "reason": fault.message})
+            _logger.error("a host could not start and is tried again", extra={"host": host, "reason": fault.message})
             return None
 
     async def _offer(self, host: str, duty: Duty, process: HostProcess) -> None:
@@ -237,7 +237,7 @@ class Supervisor:
             if code == HostExit.UNUSABLE:
                 self._ending.set_result(code)
                 return
-            _LOG.error("the web process ended and is replaced", extra={"exit_code": code})
+            _logger.error("the web process ended and is replaced", extra={"exit_code": code})
             await pause.after(clock() - started)
 
     async def _web_process(self, listening: socket.socket) -> int:
@@ -289,7 +289,7 @@ class Supervisor:
                 self._given_up[host].set()
             process = self._hosts.get(host)
             if process is not None:
-                _LOG.warning("a host was given up", extra={"host": host})
+                _logger.warning("a host was given up", extra={"host": host})
                 process.kill()
         if self._web is not None:
             await _gone(self._web, _GRACE_SECONDS)

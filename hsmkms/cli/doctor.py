@@ -84,7 +84,7 @@ def _show(console: Console, report: TokenReport, configured: Collection[Wrapping
             "[green]ok[/green]" if check.passed else "[yellow]known[/yellow]" if check.exception else "[red]NO[/red]"
         )
         checks.add_row(
-            check.check, verdict, f"{check.finding}: {check.exception}" if check.exception else check.finding
+            check.check, verdict, escape(f"{check.finding}: {check.exception}" if check.exception else check.finding)
         )
     console.print(checks)
     for sentence in report.refusals:

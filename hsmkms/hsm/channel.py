@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hsmkms.core.custody import CustodyObject, Deployment
     from hsmkms.hsm.report import TokenReport
 
-_logger: Final = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 AnswerT = TypeVar("AnswerT", bound=messages.Answer)
 
 ATTACH_SECONDS: Final = 60.0
@@ -112,7 +112,7 @@ class HostChannel:
             async with asyncio.timeout(seconds):
                 answer = await future
         except TimeoutError:
-            _logger.error(  # noqa: TRY400 - a deadline has no traceback worth reading
+            _logger.error(
                 "host missed its deadline", extra={"host": self.name, "verb": type(verb).__name__, "seconds": seconds}
             )
             self._give_up()
@@ -194,6 +194,6 @@ class HostChannel:
         except (asyncio.IncompleteReadError, OSError):
             pass  # the host ended, or we closed
         except (frames.FrameTooLarge, msgspec.DecodeError):
-            _logger.error("malformed reply", extra={"host": self.name})  # noqa: TRY400 - no values in the log
+            _logger.error("malformed reply", extra={"host": self.name})
         finally:
             self._give_up()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.hsm.report import TokenReport
 
-_logger: Final = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 T = TypeVar("T")
 AnswerT = TypeVar("AnswerT", bound=messages.Answer)
 

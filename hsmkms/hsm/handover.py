@@ -23,7 +23,7 @@ import msgspec
 
 from hsmkms.hsm.settings import Duty
 
-_logger: Final = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 _PACKET_BYTES: Final = 4096
 
 
@@ -168,7 +168,7 @@ class WebEnd:
             try:
                 return OfferedHost(offer.host, offer.duty, offer.sessions, socket.socket(fileno=descriptors[0]))
             except (IndexError, OSError):
-                _logger.error("a host came without its socket", extra={"host": offer.host})  # noqa: TRY400
+                _logger.error("a host came without its socket", extra={"host": offer.host})
                 _close_all(descriptors)
                 self.give_up(offer.host)
         return None

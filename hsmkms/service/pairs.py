@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hsmkms.core.ports import Hsm
     from hsmkms.core.tickets import FreshPair
 
-_LOG = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 _PAUSE_AFTER_FAULT_SECONDS: Final = 1.0
 
 
@@ -78,5 +78,5 @@ class PairPool:
             try:
                 self._ready.put_nowait(await self._hsm.make_pair(identity, WRAPPING_KEY_BITS))
             except ServiceFault:
-                _LOG.warning("no wrapping pair could be made", extra={"ready": self._ready.qsize()})
+                _logger.warning("no wrapping pair could be made", extra={"ready": self._ready.qsize()})
                 await asyncio.sleep(_PAUSE_AFTER_FAULT_SECONDS)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hsmkms.core.tickets import Pair, Ticket
     from hsmkms.service.credentials import CredentialUseCases
 
-_LOG = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 _BATCH: Final = 50
 """Rows settled in one transaction: few enough that no request waits long for its turn to write."""
 _ACTOR: Final = "sweeper"
@@ -80,7 +80,7 @@ class Sweeper:
         try:
             await step()
         except HsmkmsError as fault:
-            _LOG.warning(
+            _logger.warning(
                 "a background step failed and will be tried again",
                 extra={"step": step.__name__, "fault": type(fault).__name__},
             )

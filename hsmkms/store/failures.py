@@ -15,7 +15,7 @@ from hsmkms.store.schema import KEYS
 if TYPE_CHECKING:
     from types import TracebackType
 
-_log: Final = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 # SQLite names the columns of a violated constraint, PostgreSQL the constraint.
 _ALIAS_TAKEN: Final = (f"{KEYS.name}.account, {KEYS.name}.alias", "uq_keys_account_alias")
@@ -53,7 +53,7 @@ def meaning(error: Exception) -> HsmkmsError:
     if isinstance(error, IntegrityError) and any(each in str(cause) for each in _ALIAS_TAKEN):
         return AliasTaken()
     passing = _is_passing(error, cause)
-    _log.log(
+    _logger.log(
         logging.WARNING if passing else logging.ERROR,
         "the database failed",
         # The driver's own sentence only: SQLAlchemy's would quote the statement.

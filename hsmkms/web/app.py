@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hsmkms.dialects.base import Dialect
 
-_LOG = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _NONE: Final[Mapping[str, str]] = {}
 _WELL: Final[Mapping[str, str]] = {"health": "ok"}
@@ -74,7 +74,7 @@ class App:
         # The server runs each request in a task of its own: nothing has to be reset.
         REQUEST_ID.set(request_id)
         reply = await self._reply(request, request_id)
-        _LOG.log(
+        _logger.log(
             logging.DEBUG if reply.facts == _WELL else logging.INFO,  # a load balancer asks all day long
             "request",
             extra={
@@ -102,8 +102,8 @@ class App:
             reply = await dialect.answer(head, await self._body(request), request_id)
         except RequestFault as error:
             reply = dialect.refuse(head, error, request_id)
-        except Exception:  # noqa: BLE001  # the last resort: logged whole, shown to nobody
-            _LOG.exception("a defect ended a request")
+        except Exception:  # the last resort: logged whole, shown to nobody
+            _logger.exception("a defect ended a request")
             reply = dialect.refuse(head, InternalFault(), request_id)
         return Reply(reply.status, reply.headers, reply.body, {"dialect": dialect.name, **reply.facts})
 
@@ -130,8 +130,8 @@ class App:
                 obstacle = await self.health.obstacle()
         except TimeoutError:
             obstacle = "the check did not come to a result in time"
-        except Exception:  # noqa: BLE001  # the last resort: logged whole, shown to nobody
-            _LOG.exception("the readiness check failed")
+        except Exception:  # the last resort: logged whole, shown to nobody
+            _logger.exception("the readiness check failed")
             obstacle = "the check failed; see the log"
         if obstacle is None:
             return _plain(200, {"status": "ready"}, _WELL)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hsmkms.web.app import App, Limits
 
-_LOG = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 SERVER: Final = "hsmkms"
 """All that a reply says of the software: versions help those who look for holes."""
@@ -90,7 +90,7 @@ async def serve(
             async with asyncio.timeout(shutdown_seconds):
                 await runner.cleanup()
         except TimeoutError:
-            _LOG.warning("requests in flight were abandoned", extra={"shutdown_seconds": shutdown_seconds})
+            _logger.warning("requests in flight were abandoned", extra={"shutdown_seconds": shutdown_seconds})
 
 
 class _Server(web.Server):
@@ -169,7 +169,7 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what is not HTTP; aiohttp's own answer repeats what it could not read."""
         del request, message
-        _LOG.info("not a request", extra={"status": status, "fault": type(exc).__name__})
+        _logger.info("not a request", extra={"status": status, "fault": type(exc).__name__})
         body = b'{"error": "bad request"}' if status < _SERVER_ERRORS else b'{"error": "internal error"}'
         response = web.Response(status=status, body=body, content_type="application/json")
         response.force_close()

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 SWEEP_SECONDS: Final = 5.0
 
-_LOG = logging.getLogger("hsmkms.wiring.web_process")  # run as a program, its __name__ is __main__
+_logger = logging.getLogger("hsmkms.wiring.web_process")  # run as a program, its __name__ is __main__
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +125,12 @@ class _Arrivals:
         except TokenUnusable as fault:
             if not self.probed.is_set():
                 raise
-            _LOG.error("a host cannot be used and is replaced", extra={"host": offer.host, "reason": fault.message})
+            _logger.error("a host cannot be used and is replaced", extra={"host": offer.host, "reason": fault.message})
             self._end.give_up(offer.host)
         except HsmkmsError as error:
             # One broken host must not end the service of the others.
             facts = {"host": offer.host, "fault": type(error).__name__}
-            _LOG.error("a host is broken and is replaced", extra=facts)
+            _logger.error("a host is broken and is replaced", extra=facts)
             self._end.give_up(offer.host)
 
     async def _probe_once(self) -> None:
@@ -139,7 +139,7 @@ class _Arrivals:
                 return
             report = await self._pool.probe()
             for exception in report.exceptions:
-                _LOG.warning("the token falls short", extra={"exception": exception})
+                _logger.warning("the token falls short", extra={"exception": exception})
             self._say_what_is_offered(report)
             self.probed.set()
 
@@ -151,8 +151,10 @@ class _Arrivals:
                 f"{', '.join(sorted(report.working))}. 'hsmkms doctor' shows the whole probe."
             )
         for each in set(self._allowed) - report.working:
-            _LOG.warning("a configured algorithm is not offered: the token does not do it", extra={"algorithm": each})
-        _LOG.info("serving", extra={"token": report.token.label, "algorithms": offered})
+            _logger.warning(
+                "the token does not do a configured algorithm", extra={"algorithm": each}
+            )
+        _logger.info("serving", extra={"token": report.token.label, "algorithms": offered})
 
 
 async def serve_web(settings: Settings, listening: socket.socket, control: socket.socket) -> None:
@@ -243,7 +245,7 @@ def main() -> None:
         sys.stderr.write(f"hsmkms: {fault.message}\n")
         sys.exit(os.EX_CONFIG)
     except HsmkmsError as error:
-        _LOG.error("the web process could not go on", extra={"fault": type(error).__name__})
+        _logger.error("the web process could not go on", extra={"fault": type(error).__name__})
         sys.exit(os.EX_TEMPFAIL)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.running import Client, Instance, RunningService
+from tests.e2e.running import SHARED_PAIRS, Client, Instance, RunningService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,17 @@ def client(service: RunningService) -> Client:
 def stranger(service: RunningService) -> Client:
     """The official SDK, with a credential of another account."""
     return service.client(service.instance.another_credential(f"other-{secrets.token_hex(3)}"))
+
+
+@pytest.fixture(scope="session")
+def sm_service(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """A running `sm` service on each token, which waits for nothing long."""
+    token = service.instance.token
+    short = "parameters_valid_seconds = 4\n"
+    instance = Instance.make(tmp_path_factory.mktemp("sm") / token, token, "sm", SHARED_PAIRS + short)
+    instance.replace("[hsm]\n", "[hsm]\nverb_timeout_seconds = 3\n")
+    with instance.serving() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from hsmkms.dialects.tencent.refusals import CODES
-from tests.e2e.running import SHARED_PAIRS, Instance
 from tests.e2e.ways import WAYS, Way, World, register_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.e2e.running import Client, RunningService
 
 register_all()
@@ -52,17 +49,6 @@ BOUND_SECONDS: Final = 15
 
 
 @pytest.fixture(scope="module")
-def impatient(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """A service on the same kind of token that waits for nothing long."""
-    short = "parameters_valid_seconds = 4\n"
-    folder = tmp_path_factory.mktemp("impatient") / service.instance.token
-    instance = Instance.make(folder, service.instance.token, extra=SHARED_PAIRS + short)
-    instance.replace("[hsm]\n", "[hsm]\nverb_timeout_seconds = 2\n")
-    with instance.serving() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def world(service: RunningService, stranger: Client) -> World:
     client = service.client(service.instance.another_credential(f"codes-{secrets.token_hex(3)}"))
     return World(service, client, stranger)
@@ -74,7 +60,7 @@ def stage(service: RunningService, way: Way, request: pytest.FixtureRequest) -> 
     if not way.impatient:
         world: World = request.getfixturevalue("world")
         return world
-    running: RunningService = request.getfixturevalue("impatient")
+    running: RunningService = request.getfixturevalue("sm_service")
     return World(running, running.client(), running.client())
 
 

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import base64
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from tests.e2e.running import ALGORITHM_OF, Client, Instance, RunningService, wrap
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.e2e.running import ALGORITHM_OF, Client, RunningService, wrap
 
 LONGEST: Final = 64
 UNDECRYPTABLE: Final = "InvalidParameter.DecryptMaterialError"
 OVER: Final = "ResourceUnavailable.TokenExpired"
 MODULUS_BYTES: Final = 256
-
-
-@pytest.fixture(scope="session")
-def sm_service(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """A running `sm` service on each token."""
-    token = service.instance.token
-    with Instance.make(tmp_path_factory.mktemp("sm") / token, token, "sm").serving() as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from hsmkms.core import errors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LOG = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _INTERNAL: Final = "InternalError"
 _INVALID: Final = "InvalidParameter"
@@ -88,7 +88,7 @@ def refusal(error: errors.HsmkmsError) -> Refusal:
     if code is not None and isinstance(error, errors.CallerFault):
         return Refusal(code, error.message)
     if code is None:
-        _LOG.error("an error that no caller may see reached the wire", exc_info=error)
+        _logger.error("an error that no caller may see reached the wire", exc_info=error)
         return Refusal(_INTERNAL, errors.InternalFault.text)
-    _LOG.warning("request not served", extra={"fault": type(error).__name__, "reason": error.message})
+    _logger.warning("request not served", extra={"fault": type(error).__name__, "reason": error.message})
     return Refusal(code, error.text)

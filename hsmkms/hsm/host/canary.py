@@ -51,7 +51,7 @@ class Canary:
             pair = open_pair(bench, self.pair, self.pair_record)
             unwrap_and_seal(bench, pair, algorithm, self.ciphertexts[algorithm], self.owner)
         except (pkcs11.PKCS11Error, StepFailed, RecordMismatch) as error:
-            _logger.error("canary failed", extra={"algorithm": algorithm, "exception": type(error).__name__})  # noqa: TRY400
+            _logger.error("canary failed", extra={"algorithm": algorithm, "exception": type(error).__name__})
             return False
         return True
 

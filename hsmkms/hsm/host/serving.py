@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from hsmkms.hsm.report import TokenDescription
     from hsmkms.hsm.settings import HostSettings
 
-_logger: Final = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 WAITING_PER_SESSION: Final = 2
 
 

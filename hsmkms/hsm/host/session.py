@@ -27,7 +27,7 @@ AES_BLOCK_BYTES: Final = 16
 MAC_KEY_BITS: Final = 256
 _BITS: Final = 8
 
-_logger: Final = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 _search: Final[Any] = _pkcs11.SearchIter  # type: ignore[attr-defined] # the class is there, the stub lacks it
 """What Session.get_objects is made of; used directly, because that gives up at the first object it cannot read."""
 

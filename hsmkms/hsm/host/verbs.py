@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hsmkms.hsm.host.workbench import Workbench
     from hsmkms.hsm.report import TokenDescription
 
-_logger: Final = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 _PAIR_BITS: Final = range(2048, 4097)
 _SERVING: Final[frozenset[type[messages.Verb]]] = frozenset(
     (
@@ -77,7 +77,7 @@ def answer(bench: Workbench, verb: messages.Verb, token: TokenDescription) -> An
     except RecordMismatch:
         return Fault(kind=FaultKind.RECORD_BROKEN)
     except VerbRefused as refused:
-        _logger.error("verb refused", extra={"verb": type(verb).__name__, "why": str(refused)})  # noqa: TRY400
+        _logger.error("verb refused", extra={"verb": type(verb).__name__, "why": str(refused)})
         return Fault(kind=FaultKind.REFUSED)
     except TokenUnusable as unusable:
         return Fault(kind=FaultKind.UNUSABLE, message=unusable.message)

@@ -1,0 +1,99 @@
+"""How `hsmkms doctor` words what a probe found, on reports that no token of ours gives."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from rich.console import Console
+
+from hsmkms.cli.doctor import _show
+from hsmkms.core.material import Edition
+from hsmkms.core.wrapping import WrappingAlgorithm
+from hsmkms.hsm.report import (
+    RANDOM,
+    ZERO_PADDED,
+    AlgorithmFinding,
+    CheckFinding,
+    LengthFinding,
+    TokenDescription,
+    TokenReport,
+)
+
+SHA_256 = WrappingAlgorithm.RSAES_OAEP_SHA_256
+SHA_1 = WrappingAlgorithm.RSAES_OAEP_SHA_1
+PKCS1 = WrappingAlgorithm.RSAES_PKCS1_V1_5
+
+
+def length(size: int, plaintext: str, refused_by: str = "", detail: str = "") -> LengthFinding:
+    return LengthFinding(
+        length_bytes=size, plaintext=plaintext, accepted=not refused_by, refused_by=refused_by, detail=detail
+    )
+
+
+def algorithm(name: WrappingAlgorithm, *lengths: LengthFinding, why_not: str = "") -> AlgorithmFinding:
+    return AlgorithmFinding(algorithm=name, works=not why_not, why_not=why_not, damaged="", lengths=lengths)
+
+
+def shown(*algorithms: AlgorithmFinding, checks: tuple[CheckFinding, ...] = ()) -> str:
+    """Return what is shown of a token, where the configuration names two of the three algorithms."""
+    token = TokenDescription(
+        label="t",
+        serial="1",
+        manufacturer="m",
+        model="m",
+        module="m",
+        module_description="",
+        module_version="1",
+        profile="",
+    )
+    report = TokenReport(
+        token=token,
+        edition=Edition.FIPS,
+        algorithms=algorithms,
+        checks=checks,
+        value_len="",
+        fingerprint_algorithm="",
+        fingerprint_note="",
+    )
+    out = io.StringIO()
+    _show(Console(file=out, width=200), report, (SHA_256, SHA_1))
+    return out.getvalue()
+
+
+def test_what_works_and_what_is_offered_are_two_things() -> None:
+    text = shown(algorithm(SHA_256, why_not="refused"), algorithm(SHA_1), algorithm(PKCS1))
+    assert re.search(r"works on this token +offered to clients", text)
+    assert re.search(rf"{SHA_256} +no: refused +no ", text)
+    assert re.search(rf"{SHA_1} +yes +yes ", text)
+    assert re.search(rf"{PKCS1} +yes +no: not in import\.wrapping_algorithms", text)
+
+
+def test_zeros_in_material_of_the_right_length_do_not_look_like_a_failure() -> None:
+    text = shown(
+        algorithm(
+            SHA_1,
+            length(32, RANDOM),
+            length(32, ZERO_PADDED),
+            length(33, ZERO_PADDED, "unwrapping", "DataLenRange"),
+            length(24, RANDOM, "size of the sealed blob"),
+        )
+    )
+    assert re.search(r"32 bytes +random +accepted +of the right length *$", text, re.MULTILINE)
+    assert re.search(r"32 bytes +zero-padded +accepted +of the right length: the zeros are part of it", text)
+    assert re.search(r"33 bytes +zero-padded +refused +by unwrapping \(DataLenRange\)", text)
+    assert re.search(r"24 bytes +random +refused +by size of the sealed blob *$", text, re.MULTILINE)
+    assert "WRONG LENGTH" not in text
+
+
+def test_a_wrong_length_that_came_through_is_shown_as_what_it_is() -> None:
+    text = shown(algorithm(SHA_1, length(32, RANDOM), length(24, RANDOM)))
+    assert re.search(r"24 bytes +random +accepted +A WRONG LENGTH CAME THROUGH", text)
+    assert "let 24 bytes through" in text
+
+
+def test_what_a_token_says_is_no_markup() -> None:
+    refused = CheckFinding(check="c", passed=False, finding="f", exception="[bold]x")
+    text = shown(algorithm(SHA_1, why_not="[red]why"), checks=(refused,))
+    assert "[bold]x" in text
+    assert "[red]why" in text

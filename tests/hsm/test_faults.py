@@ -1,0 +1,23 @@
+"""The operator's word for what the token answered."""
+
+from __future__ import annotations
+
+import pytest
+from pkcs11 import exceptions as ckr
+
+from hsmkms.hsm.host import faults
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (ckr.DataLenRange(), "DataLenRange"),
+        (ckr.PKCS11Error("Unmapped error code 0x1b"), "ACTION_PROHIBITED"),
+        (ckr.PKCS11Error("Unmapped error code 0x68"), "KEY_FUNCTION_NOT_PERMITTED"),
+        (ckr.PKCS11Error("Unmapped error code 0x80000001"), "error 0x80000001"),
+        (ckr.PKCS11Error("Buffer was too small."), "Buffer was too small."),
+        (ckr.PKCS11Error(), "PKCS11Error"),
+    ],
+)
+def test_an_answer_has_a_word(error: ckr.PKCS11Error, word: str) -> None:
+    assert faults.word(error) == word
