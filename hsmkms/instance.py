@@ -176,18 +176,20 @@ def _require_speakable(folder: Path, facts: _TokenFacts) -> None:
 
 
 @contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def _writing(folder: Path, what: str = "used") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise ConfigurationInvalid(
-            f"The folder {folder} cannot be used ({error.strerror}); name another one, or make room there."
+            f"The folder {folder} cannot be {what} ({error.strerror}); name another one, or make room there."
         ) from error
 
 
 def _claim(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(folder.iterdir()):
+    with _writing(folder, "made"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+    if occupied:
         raise ConfigurationInvalid(f"The folder {folder} is not empty; name a new one, or remove what is in it.")
 
 

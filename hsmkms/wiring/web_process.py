@@ -151,9 +151,7 @@ class _Arrivals:
                 f"{', '.join(sorted(report.working))}. 'hsmkms doctor' shows the whole probe."
             )
         for each in set(self._allowed) - report.working:
-            _logger.warning(
-                "the token does not do a configured algorithm", extra={"algorithm": each}
-            )
+            _logger.warning("the token does not do a configured algorithm", extra={"algorithm": each})
         _logger.info("serving", extra={"token": report.token.label, "algorithms": offered})
 
 
