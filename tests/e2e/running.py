@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -40,10 +41,20 @@ ALGORITHM_OF: Final = {"softhsm": "RSAES_OAEP_SHA_1", "nss": "RSAES_OAEP_SHA_256
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of 127.0.0.1 that nobody listens on, outside of the range that connections are given ports from.
+
+    Each test process has ports of its own to try: two that run at once must not choose the same.
+    """
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    message = "no free port"
+    raise AssertionError(message)
+
+
+_FIRST_PORT: Final = 10_000 + os.getpid() % 200 * 100
+_PORTS: Final = itertools.chain(range(_FIRST_PORT, _FIRST_PORT + 100), range(30_000, 32_000))
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> Any:

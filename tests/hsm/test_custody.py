@@ -140,7 +140,8 @@ async def test_init_removes_what_a_killed_init_left(token: TestToken) -> None:
 async def test_a_half_written_object_that_nobody_can_read_does_not_stop_us(
     token: TestToken, deployment: Deployment
 ) -> None:
-    original = object_files(token)[0]
+    # The largest is a sealing key: cut off here, its unwrap template is broken, and reading it is an error.
+    original = max(object_files(token), key=lambda path: path.stat().st_size)
     half = original.with_name(f"{uuid.uuid4()}.object")
     half.write_bytes(original.read_bytes()[:643])
     half.with_suffix(".lock").touch()
