@@ -199,7 +199,7 @@ def test_another_ciphertext_or_another_expiry_is_no_repetition() -> None:
     assert not ticket.repeats(spending(1, valid_to=Instant(0)), NOW)
 
 
-@pytest.mark.parametrize("state", set(TicketState) - {TicketState.SPENT})
+@pytest.mark.parametrize("state", sorted(set(TicketState) - {TicketState.SPENT}))
 def test_only_a_spent_ticket_repeats(state: TicketState) -> None:
     assert not BY_STATE[state].repeats(spending(), NOW)
     assert not replace(BY_STATE[state], spending=spending()).repeats(spending(), NOW)
