@@ -264,7 +264,10 @@ def _make_nss(folder: Path) -> None:
 
 def _answer_prompts(command: list[str], environment: dict[str, str], answers: list[str]) -> None:
     """Run a tool that reads PINs from a terminal, and answer its prompts in order."""
-    ours, theirs = pty.openpty()
+    try:
+        ours, theirs = pty.openpty()
+    except OSError as error:
+        raise TokenUnusable(f"There is no terminal to give PINs to {command[0]} through; mount /dev/pts.") from error
     output = b""
     with os.fdopen(ours, "r+b", buffering=0) as terminal:
         process = subprocess.Popen(  # noqa: S603 - fixed words

@@ -12,6 +12,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ class _Seat:
     sessions: int
     duties: frozenset[Duty]
     taken: int = 0
+    last_taken: int = 0
+    """When, as a number that grows with every place taken in the pool."""
 
 
 class HostPool:
@@ -93,6 +96,7 @@ class HostPool:
         self._limits = limits or PoolLimits()
         self._on_lost = on_lost
         self._open = not probe_first
+        self._turns = itertools.count(1)
         self._closed = False
         self._seats: dict[str, _Seat] = {}
         self._waiting: dict[Duty, deque[asyncio.Future[_Seat]]] = {duty: deque() for duty in Duty}
@@ -170,12 +174,14 @@ class HostPool:
         self._offer(seat)
 
     def _free(self, duty: Duty) -> _Seat | None:
-        """Take a place at the least busy host of this duty."""
+        """Take a place at the least busy host of this duty, of several at the one that has rested longest."""
         able = [each for each in self._seats.values() if duty in each.duties and each.taken < each.sessions]
         if not able:
             return None
-        seat = min(able, key=lambda each: each.taken)
+        # In turn, so that a host that hangs is found by the next calls and not when the others are busy.
+        seat = min(able, key=lambda each: (each.taken, each.last_taken))
         seat.taken += 1
+        seat.last_taken = next(self._turns)
         return seat
 
     async def _wait_for_seat(self, duty: Duty) -> _Seat:

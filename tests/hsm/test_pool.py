@@ -113,6 +113,14 @@ async def test_a_host_has_at_most_as_many_calls_as_sessions(play: Play) -> None:
     assert len(await asyncio.gather(*calls)) == 3
 
 
+async def test_idle_hosts_are_called_in_turn(play: Play) -> None:
+    hosts = [await play.join() for _ in range(3)]
+    for host in hosts * 2:
+        call = play.generate()
+        host.answer(await host.receive(), SEALED)
+        await call
+
+
 async def test_answers_find_their_calls_in_any_order(play: Play) -> None:
     host = await play.join(sessions=2)
     calls = [play.generate(), asyncio.ensure_future(play.pool.make_pair(of_pair(PairId("p"), Edition.FIPS), 2048))]
