@@ -31,7 +31,7 @@ INSIDE: Final = (("runtime", "demo"), ("build", "demo"), ("demo", "dev"))
 _PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 _NAME: Final = re.compile(r"^[A-Za-z0-9._-]+")
 _CAMEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
-_MACHINE_PATH: Final = re.compile(r"(?<![\w.~-])/(?:work|root|opt/wheels)/")
+_MACHINE_PATH: Final = re.compile(r"(?<![\w.~-])/(?:root|home)/")
 
 
 def main() -> int:
