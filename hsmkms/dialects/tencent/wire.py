@@ -37,6 +37,10 @@ MOST_IMPORT_TOKEN_CHARACTERS: Final = 6144
 NOT_OFFERED: Final = ("HsmClusterId", "MemberAccount", "MemberAccounts", "Tags", "TagFilters")
 """Documented fields whose features this service does not have."""
 
+NOT_OFFERED_ANYWHERE: Final = frozenset((*NOT_OFFERED, "IsHostedByKms"))
+"""Those, and one of an action that is not offered: a caller who asks for them hears that, whatever the action."""
+_NO_VALUE: Final[tuple[object, ...]] = (None, "", 0, "0", [], {})
+
 _WHAT_TO_SEND: Final[Mapping[str, str]] = {
     "int_type": "send an integer of at least 0",
     "string_type": "send a string",
@@ -209,6 +213,9 @@ def read(model: type[AnyRequest], members: JsonObject) -> AnyRequest:
         FieldInvalid: a value is of the wrong type or out of its documented bounds.
         NotOffered: a documented field that this service does not offer has a value.
     """
+    for name in NOT_OFFERED_ANYWHERE.intersection(members) - set(model.model_fields):
+        if members[name] not in _NO_VALUE:
+            raise NotOffered(name)
     try:
         request = model.model_validate({name: value for name, value in members.items() if value is not None})
     except ValidationError as error:
