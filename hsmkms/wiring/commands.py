@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hsmkms.core.ids import AccountName, KeyId
     from hsmkms.core.keys import Key, KeyState
     from hsmkms.core.ports import MaterialEvidence
-    from hsmkms.hsm.report import TokenReport
+    from hsmkms.hsm.report import TokenDescription, TokenReport
     from hsmkms.hsm.spawn import HostProcess
     from hsmkms.service.credentials import IssuedCredential
     from hsmkms.store.database import SqlStore
@@ -58,15 +58,36 @@ async def attached(settings: Settings, store: SqlStore) -> AsyncIterator[HostPoo
         TokenUnusable: module, token or objects are not what the deployment needs.
     """
     deployment = await ready_deployment(store)
-    process = await spawn_host(host_settings(settings, HostPurpose.OPERATE), "host")
     pool = HostPool(deployment, PoolLimits(verb_timeout_seconds=settings.hsm.verb_timeout_seconds))
+    async with _host(settings, HostPurpose.OPERATE) as (process, _):
+        try:
+            await pool.add(process.name, process.socket)
+            yield pool
+        finally:
+            await pool.close()
+
+
+@asynccontextmanager
+async def _host(settings: Settings, purpose: HostPurpose) -> AsyncIterator[tuple[HostProcess, TokenDescription]]:
+    """Run a host that has logged in, for as long as the block runs."""
+    process = await spawn_host(host_settings(settings, purpose), f"{purpose.value}-host")
     try:
-        await process.ready()
-        await pool.add(process.name, process.socket)
-        yield pool
+        yield process, await process.ready()
     finally:
-        await pool.close()
-        await _end(process)
+        process.socket.close()
+        process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def _channel(settings: Settings, purpose: HostPurpose) -> AsyncIterator[tuple[HostChannel, TokenDescription]]:
+    """Run a host for as long as the block runs, to speak to it alone; it is still to be attached."""
+    async with _host(settings, purpose) as (process, token):
+        channel = await HostChannel.open(process.name, process.socket)
+        try:
+            yield channel, token
+        finally:
+            await channel.close()
 
 
 class _InitHost:
@@ -89,25 +110,11 @@ async def initialise(settings: Settings) -> bool:
     Raises:
         OperatorFault: token or database are not what the deployment needs; nothing was made in the token.
     """
-    process = await spawn_host(host_settings(settings, HostPurpose.INIT), "init-host")
-    try:
-        token = await process.ready()
-        channel = await HostChannel.open(process.name, process.socket)
-        try:
-            await upgrade(settings.store.url)
-            async with opened_store(settings) as store:
-                host = _InitHost(channel, token.serial)
-                return await deploying.initialise(store, host, SystemClock(), settings.edition)
-        finally:
-            await channel.close()
-    finally:
-        await _end(process)
-
-
-async def _end(process: HostProcess) -> None:
-    process.socket.close()
-    process.kill()
-    await process.wait()
+    async with _channel(settings, HostPurpose.INIT) as (channel, token):
+        await upgrade(settings.store.url)
+        async with opened_store(settings) as store:
+            host = _InitHost(channel, token.serial)
+            return await deploying.initialise(store, host, SystemClock(), settings.edition)
 
 
 async def create_credential(settings: Settings, account: AccountName, roles: frozenset[Role]) -> IssuedCredential:
@@ -139,14 +146,6 @@ async def examine(settings: Settings) -> TokenReport:
     """Return what the deployment's token does."""
     async with opened_store(settings) as store:
         deployment = await ready_deployment(store)
-    process = await spawn_host(host_settings(settings, HostPurpose.SERVE), "host")
-    try:
-        await process.ready()
-        channel = await HostChannel.open(process.name, process.socket)
-        try:
-            await channel.attach(deployment)
-            return await channel.probe()
-        finally:
-            await channel.close()
-    finally:
-        await _end(process)
+    async with _channel(settings, HostPurpose.SERVE) as (channel, _):
+        await channel.attach(deployment)
+        return await channel.probe()

@@ -12,8 +12,7 @@ from pkcs11 import Attribute, Mechanism
 
 from hsmkms.core.wrapping import WRAPPING_KEY_BITS
 from hsmkms.hsm.host import evidence, faults, outside, profiles, templates
-from hsmkms.hsm.host.materials import SEALING_MECHANISM, unsealed
-from hsmkms.hsm.host.pairs import SEALING_MECHANISM as PAIR_MECHANISM
+from hsmkms.hsm.host.materials import unsealed
 from hsmkms.hsm.host.pairs import narrowed
 from hsmkms.hsm.report import CheckFinding
 
@@ -71,11 +70,13 @@ def of_pairs(bench: Workbench) -> Iterator[CheckFinding]:
     with session.temporary(public), session.temporary(fresh):
         asked = templates.fresh_pair_private()
         yield from _comparison(bench, profiles.GENERATED_PAIR, evidence.findings(session, fresh, asked, generated=True))
-        blob = session.wrap(sealing, fresh, PAIR_MECHANISM)
+        blob = session.wrap(sealing, fresh, templates.PAIR_SEALING_MECHANISM)
         with session.temporary(narrowed(session, fresh)) as kept:
             found = evidence.findings(session, kept, templates.pair_private())
             yield from _comparison(bench, profiles.NARROWED_PAIR, found)
-    with session.temporary(session.unwrap(sealing, blob, templates.pair_private(), PAIR_MECHANISM)) as again:
+    with session.temporary(
+        session.unwrap(sealing, blob, templates.pair_private(), templates.PAIR_SEALING_MECHANISM)
+    ) as again:
         yield from _comparison(
             bench, profiles.UNSEALED_PAIR, evidence.findings(session, again, templates.pair_private())
         )
@@ -83,7 +84,7 @@ def of_pairs(bench: Workbench) -> Iterator[CheckFinding]:
     yield _refusal(
         bench,
         profiles.REFUSES_UNSEALING_DECRYPTING_PAIR,
-        lambda: session.unwrap(sealing, blob, decrypting, PAIR_MECHANISM),
+        lambda: session.unwrap(sealing, blob, decrypting, templates.PAIR_SEALING_MECHANISM),
     )
 
 
@@ -93,7 +94,7 @@ def of_material(bench: Workbench) -> Iterator[CheckFinding]:
     asked = templates.material(extractable=True)
     with session.temporary(session.generate_secret(bench.edition.material_bits, asked)) as temporary:
         yield from _comparison(bench, profiles.GENERATED_MATERIAL, evidence.findings(session, temporary, asked))
-        blob = session.wrap(sealing, temporary, SEALING_MECHANISM)
+        blob = session.wrap(sealing, temporary, templates.MATERIAL_SEALING_MECHANISM)
         yield _refusal(
             bench,
             profiles.REFUSES_ANOTHER_MECHANISM,
@@ -102,7 +103,9 @@ def of_material(bench: Workbench) -> Iterator[CheckFinding]:
     with unsealed(bench, blob) as key:
         found = evidence.findings(session, key, templates.material())
         yield from _comparison(bench, profiles.UNSEALED_MATERIAL, found)
-        yield _refusal(bench, profiles.REFUSES_WRAPPING, lambda: session.wrap(sealing, key, SEALING_MECHANISM))
+        yield _refusal(
+            bench, profiles.REFUSES_WRAPPING, lambda: session.wrap(sealing, key, templates.MATERIAL_SEALING_MECHANISM)
+        )
         yield _refusal(bench, profiles.REFUSES_WIDENING, lambda: session.copy(key, templates.widening()))
         yield _refusal(bench, profiles.REFUSES_CHANGES, lambda: session.change(key, Attribute.DERIVE, value=True))
     yield from _of_unsealing(bench, blob)
@@ -130,6 +133,6 @@ def _of_unsealing(bench: Workbench, blob: bytes) -> Iterator[CheckFinding]:
             bench,
             check,
             lambda template=template, attempted=attempted: session.unwrap(  # type: ignore[misc]
-                sealing, attempted, template, SEALING_MECHANISM
+                sealing, attempted, template, templates.MATERIAL_SEALING_MECHANISM
             ),
         )

@@ -26,7 +26,6 @@ from hsmkms.core.errors import TokenUnusable
 from hsmkms.core.wrapping import WRAPPING_KEY_BITS
 from hsmkms.hsm.host import evidence, faults, profiles, templates
 from hsmkms.hsm.host.faults import ErrorClass
-from hsmkms.hsm.host.pairs import SEALING_MECHANISM as PAIR_MECHANISM
 from hsmkms.hsm.host.session import AES_BLOCK_BYTES, MAC_KEY_BITS
 from hsmkms.hsm.host.workbench import Custody
 
@@ -57,11 +56,11 @@ def _challenge(session: TokenSession, role: CustodyRole, key: pkcs11.Object) -> 
         case CustodyRole.MATERIAL_SEALING:
             template = templates.material(extractable=True)
             with session.temporary(session.generate_secret(_KEY_BITS, template)) as throw_away:
-                return session.wrap(key, throw_away, Mechanism.AES_KEY_WRAP)
+                return session.wrap(key, throw_away, templates.MATERIAL_SEALING_MECHANISM)
         case CustodyRole.PAIR_SEALING:
             public, private = session.generate_pair(WRAPPING_KEY_BITS)
             with session.temporary(public), session.temporary(private):
-                return session.wrap(key, private, PAIR_MECHANISM)
+                return session.wrap(key, private, templates.PAIR_SEALING_MECHANISM)
 
 
 def _answer(session: TokenSession, role: CustodyRole, key: pkcs11.Object, challenge: bytes) -> bytes:
@@ -72,11 +71,11 @@ def _answer(session: TokenSession, role: CustodyRole, key: pkcs11.Object, challe
         case CustodyRole.MAC:
             return session.mac(key, _PROOF_DOMAIN + challenge, Mechanism.SHA256_HMAC)
         case CustodyRole.MATERIAL_SEALING:
-            unsealed = session.unwrap(key, challenge, templates.material(), Mechanism.AES_KEY_WRAP)
+            unsealed = session.unwrap(key, challenge, templates.material(), templates.MATERIAL_SEALING_MECHANISM)
             with session.temporary(unsealed):
                 return session.mac(unsealed, _PROOF_DOMAIN, Mechanism.AES_CMAC)
         case CustodyRole.PAIR_SEALING:
-            unsealed = session.unwrap(key, challenge, templates.pair_private(), PAIR_MECHANISM)
+            unsealed = session.unwrap(key, challenge, templates.pair_private(), templates.PAIR_SEALING_MECHANISM)
             with session.temporary(unsealed):
                 return hashlib.sha256(session.read(unsealed, Attribute.MODULUS)).digest()
 

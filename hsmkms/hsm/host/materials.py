@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from hsmkms.hsm.host.pairs import WrappingPair
     from hsmkms.hsm.host.workbench import Workbench
 
-SEALING_MECHANISM: Final = Mechanism.AES_KEY_WRAP
 
 UNWRAPPING: Final[Mapping[WrappingAlgorithm, tuple[Mechanism, object]]] = {
     WrappingAlgorithm.RSAES_OAEP_SHA_256: (Mechanism.RSA_PKCS_OAEP, (Mechanism.SHA256, MGF.SHA256, None)),
@@ -109,7 +108,7 @@ def seal(bench: Workbench, key: pkcs11.Object, owner: RecordIdentity) -> SealedM
     with _step(Step.FINGERPRINT):
         first = fingerprint(bench, key, owner)
     with _step(Step.SEAL):
-        blob = bench.session.wrap(bench.custody.material_sealing, key, SEALING_MECHANISM)
+        blob = bench.session.wrap(bench.custody.material_sealing, key, templates.MATERIAL_SEALING_MECHANISM)
     if len(blob) != owner.edition.sealed_bytes:
         raise StepFailed(Step.SEALED_SIZE)
     with _step(Step.READ_BACK), unsealed(bench, blob) as again:
@@ -123,7 +122,9 @@ def seal(bench: Workbench, key: pkcs11.Object, owner: RecordIdentity) -> SealedM
 @contextmanager
 def unsealed(bench: Workbench, blob: bytes) -> Iterator[pkcs11.Object]:
     """Lend the material of a sealed blob as an object that is not extractable."""
-    key = bench.session.unwrap(bench.custody.material_sealing, blob, templates.material(), SEALING_MECHANISM)
+    key = bench.session.unwrap(
+        bench.custody.material_sealing, blob, templates.material(), templates.MATERIAL_SEALING_MECHANISM
+    )
     with bench.session.temporary(key):
         yield key
 

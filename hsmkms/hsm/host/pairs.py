@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pkcs11 import Attribute, Mechanism
+from pkcs11 import Attribute
 
 from hsmkms.hsm.host import records, templates
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from hsmkms.hsm.host.session import TokenSession
     from hsmkms.hsm.host.workbench import Workbench
 
-SEALING_MECHANISM: Final = Mechanism.AES_KEY_WRAP_PAD
 _MOST_KEPT: Final = 64
 
 
@@ -96,7 +95,9 @@ def make_pair(bench: Workbench, identity: RecordIdentity, bits: int) -> tuple[by
     public, fresh = session.generate_pair(bits)
     with session.temporary(public), session.temporary(fresh):
         information = subject_public_key_info(session, public)
-        record = records.bind(bench, identity, session.wrap(bench.custody.pair_sealing, fresh, SEALING_MECHANISM))
+        record = records.bind(
+            bench, identity, session.wrap(bench.custody.pair_sealing, fresh, templates.PAIR_SEALING_MECHANISM)
+        )
         bench.pairs.keep(identity, record, WrappingPair(narrowed(session, fresh), modulus_of(session, public)))
     return information, record
 
@@ -111,7 +112,9 @@ def open_pair(bench: Workbench, identity: RecordIdentity, record: bytes) -> Wrap
     if at_hand is not None:
         return at_hand
     blob = records.unbind(bench, identity, record)
-    private = bench.session.unwrap(bench.custody.pair_sealing, blob, templates.pair_private(), SEALING_MECHANISM)
+    private = bench.session.unwrap(
+        bench.custody.pair_sealing, blob, templates.pair_private(), templates.PAIR_SEALING_MECHANISM
+    )
     pair = WrappingPair(private, modulus_of(bench.session, private))
     bench.pairs.keep(identity, record, pair)
     return pair

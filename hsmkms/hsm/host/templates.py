@@ -77,9 +77,14 @@ _CUSTODY_USES: Final[Mapping[CustodyRole, tuple[Attribute, ...]]] = {
     CustodyRole.CREDENTIAL: (Attribute.ENCRYPT, Attribute.DECRYPT),
     CustodyRole.MAC: (Attribute.SIGN, Attribute.VERIFY),
 }
+MATERIAL_SEALING_MECHANISM: Final = Mechanism.AES_KEY_WRAP
+"""RFC 3394: it adds exactly 8 bytes, which is half of the proof of a length."""
+PAIR_SEALING_MECHANISM: Final = Mechanism.AES_KEY_WRAP_PAD
+"""RFC 5649: a private half (PKCS#8) has any length."""
+
 _CUSTODY_MECHANISMS: Final[Mapping[CustodyRole, tuple[Mechanism, ...]]] = {
-    CustodyRole.MATERIAL_SEALING: (Mechanism.AES_KEY_WRAP,),
-    CustodyRole.PAIR_SEALING: (Mechanism.AES_KEY_WRAP_PAD,),
+    CustodyRole.MATERIAL_SEALING: (MATERIAL_SEALING_MECHANISM,),
+    CustodyRole.PAIR_SEALING: (PAIR_SEALING_MECHANISM,),
     CustodyRole.RECORD: (Mechanism.AES_CBC_PAD,),
     CustodyRole.CREDENTIAL: (Mechanism.AES_CBC_PAD,),
     CustodyRole.MAC: (Mechanism.SHA256_HMAC,),
