@@ -170,6 +170,9 @@ class ImportSection(_Section):
 class LimitsSection(_Section):
     """Quotas."""
 
+    keys_per_account: Annotated[StrictInt, Field(ge=0, le=10_000_000)] = 0
+    """How many keys an account may have; 0: any number."""
+
 
 class LogSection(_Section):
     """What is written to standard error."""

@@ -85,6 +85,7 @@ missing_packages() {
   if [ "$kind" = dev ]; then
     _has_nss || echo libnss3
     command -v certutil >/dev/null || echo libnss3-tools
+    command -v openssl >/dev/null || echo openssl
   fi
 }
 

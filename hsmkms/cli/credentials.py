@@ -12,9 +12,10 @@ from hsmkms.cli.running import ConfigOption, JsonOption, run, saying
 from hsmkms.core.credentials import Role
 from hsmkms.core.errors import FieldInvalid
 from hsmkms.core.ids import account_name
-from hsmkms.wiring.commands import create_credential
+from hsmkms.wiring.commands import create_auth_token, create_credential
 
 if TYPE_CHECKING:
+    from hsmkms.service.auth_tokens import IssuedToken
     from hsmkms.service.credentials import IssuedCredential
 
 app = typer.Typer(help="Credentials: who may call the API.", no_args_is_help=True)
@@ -27,32 +28,59 @@ def create(
         str, typer.Option(metavar="A", help="The account that owns what the credential makes; made if it is new.")
     ],
     roles: Annotated[
-        str, typer.Option(metavar="R1,R2", help=f"What it may do, of: {', '.join(role.value for role in Role)}.")
+        str,
+        typer.Option(
+            metavar="R1,R2",
+            help=f"Its roles, of: {', '.join(role.value for role in Role)}. They are recorded and not enforced yet.",
+        ),
     ],
+    auth_token: Annotated[
+        bool,
+        typer.Option(
+            "--auth-token",
+            help="Make an auth token in place of a secret key, for plain REST clients of the Huawei API.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a credential and show its secret: this once, the database holds it sealed by the token.
 
-    It holds in a running service within 5 seconds.
+    It holds in a running service within 5 seconds. Roles are not enforced yet:
+    every credential may do everything in its account.
+
+    With --auth-token it is a token, for plain REST clients of the Huawei API
+    (header X-Auth-Token), and the database holds its SHA-256 only. Where the
+    client can sign, a secret key is the better choice: it never leaves the
+    client, while a token travels with each request.
     """
     with saying():
         wanted = frozenset(_role(name.strip()) for name in roles.split(","))
         name = account_name(account)
-        issued = run(create_credential(config.load(config_path), name, wanted))
+        settings = config.load(config_path)
+        shown = (
+            _of_token(run(create_auth_token(settings, name, wanted)))
+            if auth_token
+            else _of_signer(run(create_credential(settings, name, wanted)))
+        )
     if as_json:
-        typer.echo(credential_json(issued))
+        typer.echo(json.dumps(shown))
         return
-    typer.echo(f"account     {issued.account}")
-    typer.echo(f"secret id   {issued.access_id}")
-    typer.echo(f"secret key  {issued.secret.reveal().decode()}")
-    typer.echo("Keep the secret key now: it is not shown again.", err=True)
+    for field, value in shown.items():
+        typer.echo(f"{field.replace('_', ' '):<10}  {value}")
+    typer.echo(f"Keep the {'auth token' if auth_token else 'secret key'} now: it is not shown again.", err=True)
 
 
 def credential_json(issued: IssuedCredential) -> str:
     """Return the credential as the JSON object of `credential.json`."""
-    return json.dumps(
-        {"account": issued.account, "secret_id": issued.access_id, "secret_key": issued.secret.reveal().decode()}
-    )
+    return json.dumps(_of_signer(issued))
+
+
+def _of_signer(issued: IssuedCredential) -> dict[str, str]:
+    return {"account": issued.account, "secret_id": issued.access_id, "secret_key": issued.secret.reveal().decode()}
+
+
+def _of_token(issued: IssuedToken) -> dict[str, str]:
+    return {"account": issued.account, "secret_id": issued.access_id, "auth_token": issued.token.reveal().decode()}
 
 
 def _role(name: str) -> Role:

@@ -14,9 +14,15 @@ from hsmkms.core.credentials import Role
 from hsmkms.core.ids import account_name
 from hsmkms.core.material import Edition
 from hsmkms.instance import TokenKind, Wish
-from hsmkms.wiring.commands import create_credential, initialise
+from hsmkms.wiring.commands import Initialised, create_credential, initialise
 
 FIRST_ACCOUNT: Final = "demo"
+
+_SAID: Final = {
+    Initialised.MADE: "initialised",
+    Initialised.UPGRADED: "already initialised; the database's schema was brought up to date",
+    Initialised.NOTHING: "already initialised; nothing was changed",
+}
 
 
 def new(
@@ -44,10 +50,13 @@ def new(
 
 
 def init(config_path: ConfigOption) -> None:
-    """Make the database, and the long-lived keys of this deployment in the token; run again, it changes nothing."""
+    """Make the database, and the long-lived keys of this deployment in the token.
+
+    Run again, it proves the keys, and changes nothing but the schema of a database that an older version wrote.
+    """
     with saying():
-        made = run(initialise(config.load(config_path)))
-    typer.echo("initialised" if made else "already initialised; nothing was changed")
+        done = run(initialise(config.load(config_path)))
+    typer.echo(_SAID[done])
 
 
 async def _furnish(configuration: Path) -> None:

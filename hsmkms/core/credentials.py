@@ -1,6 +1,9 @@
 """Credentials and callers: who asks, and with which roles.
 
-Law: the secret of a credential is a record under the credential key; only the token opens it.
+Laws:
+
+- the secret of a credential that signs is a record under the credential key; only the token opens it;
+- a credential that shows an auth token is known by the SHA-256 of that token, which is nowhere stored.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Role(StrEnum):
-    """What a credential may do."""
+    """What a credential is for; recorded and audited, and not enforced yet."""
 
     ADMIN = "admin"
     IMPORTER = "importer"
@@ -24,14 +27,26 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An access id and its sealed secret."""
+    """An access id, and what proves it: a sealed secret to sign with, or an auth token."""
 
     access_id: AccessId
     account: Account
     roles: frozenset[Role]
-    record: bytes = field(repr=False)
     created_at: Instant
+    record: bytes | None = field(default=None, repr=False)
+    """The sealed secret of a credential that signs."""
+    token_digest: bytes | None = field(default=None, repr=False)
+    """SHA-256 of the auth token of a credential that shows one (32 bytes)."""
     switched_on: bool = True
+
+    def __post_init__(self) -> None:
+        """Hold exactly one proof.
+
+        Raises:
+            ValueError: there is none, or there are two.
+        """
+        if (self.record is None) == (self.token_digest is None):
+            raise ValueError("a credential has a sealed secret or an auth token")
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class AuthorizationMalformed(AuthenticationFault):
 class CredentialUnknown(AuthenticationFault):
     """No such access id, or it is switched off."""
 
-    text = "The secret id does not exist. Check it, or create one with 'hsmkms credential create'."
+    text = "There is no such access key id (secret id). Check it, or create one with 'hsmkms credential create'."
 
 
 class SignatureMismatch(AuthenticationFault):
@@ -78,6 +78,22 @@ class SignatureExpired(AuthenticationFault):
     """The signature's time is outside the window."""
 
     text = "The signature's timestamp is too far from this service's clock. Synchronise the clocks and sign again."
+
+
+class AuthTokenUnknown(AuthenticationFault):
+    """No such auth token, or it is switched off."""
+
+    text = "The auth token does not exist. Check it, or make one with 'hsmkms credential create --auth-token'."
+
+
+class AuthorizationFault(CallerFault):
+    """The caller is known, and may not do this."""
+
+
+class AccountForeign(AuthorizationFault):
+    """The request names another account than its credential's."""
+
+    text = "The credential belongs to another account than the one that the request names."
 
 
 # --- the caller: what do you ask -------------------------------------------------------------------------
@@ -167,16 +183,21 @@ class NotOffered(FieldFault):
 class AliasInvalid(RequestFault):
     """The alias breaks the dialect's rule."""
 
-    text = (
-        "The alias must be 1 to 60 letters, digits, '-' or '_', start with a letter or digit, and not "
-        "start with 'kms-'."
-    )
+    text = "The alias is not of the accepted form."
 
 
 class AliasTaken(RequestFault):
     """Another key of the account has the alias."""
 
     text = "Another key of this account has this alias. Choose another one."
+
+
+class TooManyKeys(RequestFault):
+    """The account has as many keys as it may have."""
+
+    def __init__(self, most: int) -> None:
+        """Take how many keys an account may have."""
+        super().__init__(f"This account has all the {most} keys that it may have; the operator sets that number.")
 
 
 class KeyTypeInvalid(RequestFault):
@@ -238,8 +259,9 @@ class KeyStateForbids(KeyFault):
     """The key's present state does not allow the action."""
 
     def __init__(self, state: str, action: str, allowed: Iterable[str]) -> None:
-        """Take the state shown, the action's words, and the states that allow it."""
+        """Take the state shown, the action's words (a `KeyAction`), and the states that allow it."""
         self.state = state
+        self.action = action
         super().__init__(f"The key is {state}; to {action} it must be {' or '.join(allowed)}.")
 
 

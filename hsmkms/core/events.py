@@ -21,6 +21,7 @@ class EventTag(StrEnum):
     KEY_CREATED = "key:created"
     KEY_ENABLED = "key:enabled"
     KEY_DISABLED = "key:disabled"
+    KEY_RELABELLED = "key:relabelled"
     PARAMETERS_ISSUED = "key:parameters:issued"
     MATERIAL_IMPORTED = "key:material:imported"
     MATERIAL_REFUSED = "key:material:refused"

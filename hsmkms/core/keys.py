@@ -9,6 +9,7 @@ Laws:
 - a key only ever has the same material: its fingerprint, once set, outlives deletion and expiry;
 - an import is allowed in Enabled and PendingImport and never switches a key on;
 - material may be deleted in Enabled and Disabled;
+- a key scheduled for deletion keeps its alias and description;
 - a dialect may be narrower by its `StatePolicy`, never wider.
 """
 
@@ -63,6 +64,7 @@ class KeyAction(StrEnum):
     DELETE_MATERIAL = "delete the key's material"
     ENABLE = "enable the key"
     DISABLE = "disable the key"
+    RELABEL = "change the key's alias or description"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ DEFAULT_POLICY: Final = StatePolicy(
         KeyAction.DELETE_MATERIAL: (KeyState.ENABLED, KeyState.DISABLED),
         KeyAction.ENABLE: (KeyState.DISABLED, KeyState.ENABLED),
         KeyAction.DISABLE: (KeyState.ENABLED, KeyState.DISABLED),
+        KeyAction.RELABEL: tuple(state for state in KeyState if state is not KeyState.PENDING_DELETE),
     }
 )
 """The widest policy, which is Tencent's; enabling an enabled key changes nothing."""

@@ -185,6 +185,9 @@ class Reading(Protocol):
     async def credential(self, access_id: AccessId) -> Credential | None:
         """Return the credential of this access id."""
 
+    async def credential_of_token(self, token_digest: bytes) -> Credential | None:
+        """Return the credential of the auth token with this SHA-256."""
+
 
 class Writing(Reading, Protocol):
     """One transaction: everything in it happens, or nothing does.

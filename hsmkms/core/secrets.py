@@ -61,14 +61,26 @@ class Secret:
         raise TypeError(message)
 
 
-class ImportToken(Secret):
-    """The opaque string a client gets and returns; only its digest is stored."""
+class OpaqueToken(Secret):
+    """An unguessable string that a client gets and returns; only its digest is stored."""
 
     __slots__ = ()
 
     def digest(self) -> bytes:
-        """Return the SHA-256 under which its ticket is found (32 bytes)."""
+        """Return the SHA-256 under which it is known (32 bytes)."""
         return hashlib.sha256(self._value).digest()
+
+
+class ImportToken(OpaqueToken):
+    """What a client gets with import parameters, and returns with the import."""
+
+    __slots__ = ()
+
+
+class AuthToken(OpaqueToken):
+    """What a client shows in place of a signature."""
+
+    __slots__ = ()
 
 
 class Pin(Secret):

@@ -8,5 +8,5 @@ Laws:
   repeated, a rule that is one cloud's own (spelling, limits, defaults) lives in its dialect;
 - only a dialect turns an error into a code and a status, by a table that is total;
 - what a cloud documents and this service does not offer is refused by name, never ignored;
-- no dialect knows another; what they share is the modules beside them.
+- no dialect knows another; what they share is the modules beside them, among it the one answer to whose a request is.
 """

@@ -1,9 +1,11 @@
-"""What the web room hands to a dialect and gets back, and what a dialect asks of the service."""
+"""What the web room hands to a dialect and gets back, what a dialect asks of the service, and what it answers alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from hsmkms.service.commands import Done, KeysShown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -11,8 +13,9 @@ if TYPE_CHECKING:
     from hsmkms.core.credentials import Caller
     from hsmkms.core.errors import HsmkmsError
     from hsmkms.core.ids import AccessId, RequestId
+    from hsmkms.core.secrets import AuthToken
     from hsmkms.core.wrapping import WrappingAlgorithm
-    from hsmkms.service.commands import Command, OpenCredential, Outcome
+    from hsmkms.service.commands import Command, OpenCredential, Outcome, TokenHolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,22 @@ class Reply:
     """Facts for the access log, such as the action, the code and the account; nothing secret."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An outcome that needs no service."""
+
+    outcome: Outcome
+
+
+NO_KEYS: Final = Ready(KeysShown(0, ()))
+"""The answer to whoever asks for a kind of key that no deployment has."""
+
+
+def at_once(_view: object, _request: object) -> Ready:
+    """Answer what a dialect knows without the service."""
+    return Ready(Done())
+
+
 class KeyService(Protocol):
     """What a dialect asks of the service room."""
 
@@ -68,6 +87,13 @@ class KeyService(Protocol):
 
     async def secret_of(self, access_id: AccessId) -> OpenCredential | None:
         """Return the credential with its secret, or None if there is none that is switched on.
+
+        Raises:
+            ServiceFault: it could not be found out.
+        """
+
+    async def holder_of(self, token: AuthToken) -> TokenHolder | None:
+        """Return whose the auth token is, or None if it is nobody's who is switched on.
 
         Raises:
             ServiceFault: it could not be found out.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hsmkms.core.credentials import Role
-    from hsmkms.core.ids import Account, Instant, KeyId
+    from hsmkms.core.ids import AccessId, Account, Instant, KeyId
     from hsmkms.core.keys import Key, KeyState
     from hsmkms.core.material import Edition
     from hsmkms.core.secrets import ImportToken, SecretKey
@@ -98,10 +98,22 @@ class DeleteMaterial:
 
 @dataclass(frozen=True, slots=True)
 class SwitchKey:
-    """Enable or disable a key. Outcome: `Done`."""
+    """Enable or disable a key. Outcome: `KeyShown`."""
 
     key_id: KeyId
     on: bool
+    policy: StatePolicy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class RelabelKey:
+    """Give a key another alias, or another description. Outcome: `KeyShown`."""
+
+    key_id: KeyId
+    alias: str | None = None
+    """None: as it is."""
+    description: str | None = None
+    """None: as it is."""
     policy: StatePolicy = DEFAULT_POLICY
 
 
@@ -119,6 +131,7 @@ Command = (
     | ImportMaterial
     | DeleteMaterial
     | SwitchKey
+    | RelabelKey
     | DescribeService
 )
 
@@ -161,6 +174,8 @@ class ServiceShown:
     algorithms: Sequence[WrappingAlgorithm]
     keys: int
     """How many keys the caller's account has."""
+    most_keys: int
+    """How many it may have; 0: any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,3 +196,12 @@ class OpenCredential:
     account: Account
     roles: frozenset[Role]
     secret: SecretKey
+
+
+@dataclass(frozen=True, slots=True)
+class TokenHolder:
+    """Whose an auth token is."""
+
+    access_id: AccessId
+    account: Account
+    roles: frozenset[Role]

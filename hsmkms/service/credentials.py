@@ -1,4 +1,4 @@
-"""Use cases on credentials: create one, and open one to verify a signature.
+"""Use cases on credentials that sign: create one, open one to verify a signature.
 
 Laws:
 
@@ -11,21 +11,19 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-import secrets
-import string
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core import records
 from hsmkms.core.credentials import Credential
-from hsmkms.core.events import Event, EventTag
-from hsmkms.core.ids import AccessId, later
+from hsmkms.core.ids import later
 from hsmkms.core.secrets import SecretKey
 from hsmkms.service.commands import OpenCredential
+from hsmkms.service.minting import add_credential, new_access_id, new_secret
 
 if TYPE_CHECKING:
     from hsmkms.core.credentials import Role
-    from hsmkms.core.ids import AccountName, Instant
+    from hsmkms.core.ids import AccessId, AccountName, Instant
     from hsmkms.core.material import Edition
     from hsmkms.core.ports import Clock, Hsm, Store
 
@@ -33,11 +31,6 @@ SECRET_KEPT_SECONDS: Final = 300
 SECRET_USED_SECONDS: Final = SECRET_KEPT_SECONDS - 60
 ROW_TRUSTED_SECONDS: Final = 5
 MOST_KEPT: Final = 10_000
-
-_ALPHABET: Final = string.ascii_letters + string.digits
-_ACCESS_ID_CHARACTERS: Final = 32
-_SECRET_CHARACTERS: Final = 43
-"""43 characters of 62: 256 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +50,6 @@ class _Kept:
     checked_at: Instant
 
 
-def _random_text(characters: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(characters))
-
-
 class CredentialUseCases:
     """Credentials and their secrets."""
 
@@ -75,22 +64,14 @@ class CredentialUseCases:
 
     async def create(self, account: AccountName, roles: frozenset[Role]) -> IssuedCredential:
         """Create a credential, and its account if that is new."""
-        access_id = AccessId("AKID" + _random_text(_ACCESS_ID_CHARACTERS))
-        secret = SecretKey(_random_text(_SECRET_CHARACTERS).encode())
+        access_id, secret = new_access_id(), SecretKey(new_secret())
         record = await self._hsm.protect_secret(records.of_credential(account, access_id, self._edition), secret)
-        now = self._clock.now()
-        async with self._store.writing() as writing:
-            owner = await writing.ensure_account(account)
-            await writing.add_credential(Credential(access_id, owner, roles, record, now))
-            await writing.append(
-                Event(
-                    EventTag.CREDENTIAL_CREATED,
-                    now,
-                    account,
-                    "operator",
-                    detail={"access_id": access_id, "roles": ",".join(sorted(roles))},
-                )
-            )
+        await add_credential(
+            self._store,
+            self._clock,
+            account,
+            lambda owner, now: Credential(access_id, owner, roles, now, record=record),
+        )
         return IssuedCredential(account, access_id, secret)
 
     async def open(self, access_id: AccessId) -> OpenCredential | None:
@@ -128,7 +109,7 @@ class CredentialUseCases:
         kept = self._fresh(access_id, now)
         async with self._store.reading() as reading:
             credential = await reading.credential(access_id)
-        if credential is None or not credential.switched_on:
+        if credential is None or credential.record is None or not credential.switched_on:
             self._kept.pop(access_id, None)
             return None
         if kept is not None and kept.credential.record == credential.record:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from hsmkms.core.credentials import Caller
     from hsmkms.core.ids import AccessId
     from hsmkms.core.material import Edition
+    from hsmkms.core.secrets import AuthToken
     from hsmkms.core.wrapping import WrappingAlgorithm
-    from hsmkms.service.commands import Command, DescribeService, OpenCredential, Outcome
+    from hsmkms.service.auth_tokens import AuthTokenUseCases
+    from hsmkms.service.commands import Command, DescribeService, OpenCredential, Outcome, TokenHolder
     from hsmkms.service.credentials import CredentialUseCases
     from hsmkms.service.importing import ImportUseCases
     from hsmkms.service.issuing import IssuingUseCases
@@ -33,18 +35,21 @@ class Service:
         issuing: IssuingUseCases,
         imports: ImportUseCases,
         credentials: CredentialUseCases,
+        auth_tokens: AuthTokenUseCases,
     ) -> None:
         """Put the use cases behind one door."""
         self._edition = edition
         self._keys = keys
         self._offer = offer
         self._credentials = credentials
+        self._auth_tokens = auth_tokens
         self._handlers: Mapping[type, Callable[[Caller, Any], Awaitable[Outcome]]] = {
             commands.CreateKey: keys.create,
             commands.DescribeKey: keys.describe,
             commands.DescribeKeys: keys.describe_all,
             commands.ListKeys: keys.list,
             commands.SwitchKey: keys.switch,
+            commands.RelabelKey: keys.relabel,
             commands.GetImportParameters: issuing.get_parameters,
             commands.ImportMaterial: imports.import_material,
             commands.DeleteMaterial: keys.delete_material,
@@ -69,5 +74,9 @@ class Service:
         """Return the credential with its secret, or None if there is none that is switched on."""
         return await self._credentials.open(access_id)
 
+    async def holder_of(self, token: AuthToken) -> TokenHolder | None:
+        """Return whose the auth token is, or None if it is nobody's who is switched on."""
+        return await self._auth_tokens.holder_of(token)
+
     async def _describe(self, caller: Caller, _command: DescribeService) -> ServiceShown:
-        return ServiceShown(self._edition, self._offer.algorithms, await self._keys.count(caller))
+        return ServiceShown(self._edition, self._offer.algorithms, await self._keys.count(caller), self._keys.most_keys)

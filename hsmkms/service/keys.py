@@ -1,12 +1,13 @@
-"""Use cases on keys: create, show, list, switch on and off, delete material."""
+"""Use cases on keys: create, show, list, switch on and off, relabel, delete material."""
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hsmkms.core import records
-from hsmkms.core.errors import KeyNotFound
+from hsmkms.core.errors import KeyNotFound, TooManyKeys
 from hsmkms.core.events import EventTag
 from hsmkms.core.ids import KeyId
 from hsmkms.core.keys import FIRST_GENERATION, Key, KeyAction, Material, Origin
@@ -18,26 +19,39 @@ from hsmkms.service.transactions import commit
 if TYPE_CHECKING:
     from hsmkms.core.credentials import Caller
     from hsmkms.core.material import Edition
-    from hsmkms.core.ports import Clock, Hsm, Store, Writing
-    from hsmkms.service.commands import CreateKey, DeleteMaterial, DescribeKey, DescribeKeys, ListKeys, SwitchKey
+    from hsmkms.core.ports import Clock, Hsm, Reading, Store, Writing
+    from hsmkms.service.commands import (
+        CreateKey,
+        DeleteMaterial,
+        DescribeKey,
+        DescribeKeys,
+        ListKeys,
+        RelabelKey,
+        SwitchKey,
+    )
 
 
 class KeyUseCases:
     """What callers do with keys, imports aside."""
 
-    def __init__(self, store: Store, hsm: Hsm, clock: Clock, edition: Edition) -> None:
-        """Work on `store` and `hsm`, with material of `edition`."""
+    def __init__(self, store: Store, hsm: Hsm, clock: Clock, edition: Edition, *, most_keys: int = 0) -> None:
+        """Work on `store` and `hsm`, with material of `edition`; an account has at most `most_keys` (0: any number)."""
         self._store = store
         self._hsm = hsm
         self._clock = clock
         self._edition = edition
+        self._most_keys = most_keys
 
     async def create(self, caller: Caller, command: CreateKey) -> KeyShown:
         """Create a key; material that the token generates is committed together with it.
 
         Raises:
+            TooManyKeys: the account has as many as it may have.
             AliasTaken: another key of the account has the alias.
         """
+        if self._most_keys and command.origin is Origin.GENERATED:
+            async with self._store.reading() as reading:
+                await self._require_room(reading, caller)  # before the token generates for nothing
         key = Key(
             key_id=KeyId(str(uuid.uuid4())),
             account=caller.account.name,
@@ -52,6 +66,7 @@ class KeyUseCases:
             sealed = await self._hsm.generate_material(owner)
             key = key.with_material(sealed, Material(sealed.record, self._clock.now()))
         async with self._store.writing() as writing:
+            await self._require_room(writing, caller)
             await writing.add_key(key)
             await writing.append(
                 event_of(caller, EventTag.KEY_CREATED, key.key_id, key.created_at, origin=command.origin.value)
@@ -94,7 +109,7 @@ class KeyUseCases:
             page = await reading.list_keys(wanted, now, offset=command.offset, limit=command.limit)
         return KeysShown(page.total, tuple(KeyShown(key, key.state(now)) for key in page.keys))
 
-    async def switch(self, caller: Caller, command: SwitchKey) -> Done:
+    async def switch(self, caller: Caller, command: SwitchKey) -> KeyShown:
         """Enable or disable a key; one that already is as wanted stays untouched.
 
         Raises:
@@ -104,14 +119,40 @@ class KeyUseCases:
         action = KeyAction.ENABLE if command.on else KeyAction.DISABLE
         tag = EventTag.KEY_ENABLED if command.on else EventTag.KEY_DISABLED
 
-        async def change(writing: Writing) -> Done:
+        async def change(writing: Writing) -> KeyShown:
             now = self._clock.now()
             key = await existing_key(writing, caller.account.name, command.key_id)
             command.policy.require(action, key.state(now))
             if key.switched_on is not command.on:
-                await writing.replace_key(key, key.switched(on=command.on))
+                key = await writing.replace_key(key, key.switched(on=command.on))
                 await writing.append(event_of(caller, tag, key.key_id, now))
-            return Done()
+            return KeyShown(key, key.state(now))
+
+        return await commit(self._store, change)
+
+    async def relabel(self, caller: Caller, command: RelabelKey) -> KeyShown:
+        """Change a key's alias or description; one that already is as wanted stays untouched.
+
+        Raises:
+            KeyNotFound: there is none of this id in this account.
+            KeyStateForbids: it is scheduled for deletion.
+            AliasTaken: another key of the account has the alias.
+        """
+
+        async def change(writing: Writing) -> KeyShown:
+            now = self._clock.now()
+            key = await existing_key(writing, caller.account.name, command.key_id)
+            command.policy.require(KeyAction.RELABEL, key.state(now))
+            wanted = replace(
+                key,
+                alias=key.alias if command.alias is None else command.alias,
+                description=key.description if command.description is None else command.description,
+            )
+            if wanted != key:
+                changed = {"alias": wanted.alias != key.alias, "description": wanted.description != key.description}
+                key = await writing.replace_key(key, wanted)
+                await writing.append(event_of(caller, EventTag.KEY_RELABELLED, key.key_id, now, **changed))
+            return KeyShown(key, key.state(now))
 
         return await commit(self._store, change)
 
@@ -139,6 +180,15 @@ class KeyUseCases:
         """Return how many keys the caller's account has."""
         async with self._store.reading() as reading:
             return await reading.count_keys(caller.account.name)
+
+    @property
+    def most_keys(self) -> int:
+        """How many keys an account may have; 0: any number."""
+        return self._most_keys
+
+    async def _require_room(self, reading: Reading, caller: Caller) -> None:
+        if self._most_keys and await reading.count_keys(caller.account.name) >= self._most_keys:
+            raise TooManyKeys(self._most_keys)
 
     def _shown(self, key: Key) -> KeyShown:
         return KeyShown(key, key.state(self._clock.now()))

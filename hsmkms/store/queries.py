@@ -166,11 +166,9 @@ REMOVE_PAIR_SECRET: Final = delete(PAIR_SECRETS).where(PAIR_SECRETS.c.pair_id ==
 
 ACCOUNT: Final = select(ACCOUNTS).where(ACCOUNTS.c.name == bindparam("name"))
 ADD_ACCOUNT: Final = insert(ACCOUNTS).returning(ACCOUNTS.c.number)
-CREDENTIAL: Final = (
-    select(CREDENTIALS, ACCOUNTS.c.number, ACCOUNTS.c.name)
-    .select_from(CREDENTIALS.join(ACCOUNTS))
-    .where(CREDENTIALS.c.access_id == bindparam("access_id"))
-)
+_ANY_CREDENTIAL: Final = select(CREDENTIALS, ACCOUNTS.c.number, ACCOUNTS.c.name).select_from(CREDENTIALS.join(ACCOUNTS))
+CREDENTIAL: Final = _ANY_CREDENTIAL.where(CREDENTIALS.c.access_id == bindparam("access_id"))
+CREDENTIAL_OF_TOKEN: Final = _ANY_CREDENTIAL.where(CREDENTIALS.c.token_digest == bindparam("token_digest"))
 ADD_CREDENTIAL: Final = insert(CREDENTIALS)
 
 # --- events ----------------------------------------------------------------------------------------------

@@ -94,6 +94,11 @@ class SqlReading:
         row = await self._first(queries.CREDENTIAL, {"access_id": access_id})
         return None if row is None else credential_of(row)
 
+    async def credential_of_token(self, token_digest: bytes) -> Credential | None:
+        """Return the credential of the auth token with this SHA-256."""
+        row = await self._first(queries.CREDENTIAL_OF_TOKEN, {"token_digest": token_digest})
+        return None if row is None else credential_of(row)
+
     async def rows(self, statement: Executable, parameters: Mapping[str, object] | None = None) -> Sequence[Row[Any]]:
         """Return all rows of a statement."""
         return (await self.run(statement, parameters)).all()

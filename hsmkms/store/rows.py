@@ -164,8 +164,9 @@ def credential_of(row: Row[Any]) -> Credential:
         access_id=row.access_id,
         account=account_of(row),
         roles=frozenset(Role(each) for each in row.roles.split()),
-        record=row.record,
         created_at=row.created_at,
+        record=row.record,
+        token_digest=row.token_digest,
         switched_on=row.switched_on,
     )
 
@@ -177,6 +178,7 @@ def credential_values(credential: Credential) -> dict[str, object]:
         "account_number": credential.account.number,
         "roles": " ".join(sorted(credential.roles)),
         "record": credential.record,
+        "token_digest": credential.token_digest,
         "created_at": credential.created_at,
         "switched_on": credential.switched_on,
     }

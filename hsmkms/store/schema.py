@@ -5,7 +5,7 @@
 | deployment | what this database and its token are to each other; there is at most one row |
 | custody_objects | a long-lived object in the token, with its known answer |
 | accounts | a tenant; its number is what integer fields of an API show and is never given twice |
-| credentials | an access id and its sealed secret |
+| credentials | an access id, and what proves it: a sealed secret, or the SHA-256 of an auth token |
 | keys | a customer's key; outlives its material, and keeps the fingerprint |
 | materials | what a key holds at present: deleted with the material |
 | tickets | the right to import into one key once; knows its import token by SHA-256 only |
@@ -101,9 +101,11 @@ CREDENTIALS: Final = Table(
     Column("access_id", Text, primary_key=True),
     Column("account_number", Integer, ForeignKey(ACCOUNTS.c.number), nullable=False),
     Column("roles", Text, nullable=False),
-    Column("record", LargeBinary, nullable=False),
+    Column("record", LargeBinary, nullable=True),
     _instant("created_at"),
     Column("switched_on", Boolean, nullable=False),
+    Column("token_digest", LargeBinary, nullable=True, unique=True),
+    CheckConstraint("(record IS NULL) <> (token_digest IS NULL)", name="one_proof"),
 )
 
 KEYS: Final = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+Result = TypeVar("Result")
 
 VERSION_TABLE: Final = "hsmkms_schema"
 """Alembic's table under a name of ours, so that another program's database is not taken for one of ours."""
@@ -40,10 +42,13 @@ class Version(Enum):
     NEWER = auto()
 
 
-async def upgrade(url: str) -> None:
+async def upgrade(url: str) -> bool:
     """Create the database that `store.url` names, or bring its schema up to date; harmless to repeat.
 
     Two processes may do so at once: the second waits, and then finds it done.
+
+    Returns:
+        Whether there was an older schema, which is up to date now.
 
     Raises:
         StoreUnusable: it cannot be created, is of a newer version, or is no database of this program.
@@ -52,7 +57,7 @@ async def upgrade(url: str) -> None:
     path = file_of(url)
     sqlite.create_file(path)
     await _within(sqlite.looking_engine(path, _LOCK_SECONDS), path, _require_ours)
-    await _within(sqlite.writing_engine(path, _LOCK_SECONDS), path, _upgrade)
+    return await _within(sqlite.writing_engine(path, _LOCK_SECONDS), path, _upgrade)
 
 
 async def require_current(path: Path, busy_seconds: float) -> None:
@@ -79,12 +84,12 @@ def file_of(url: str) -> Path:
     return sqlite.file_of(rest)
 
 
-async def _within(engine: AsyncEngine, path: Path, step: Callable[[Connection, Path], None]) -> None:
+async def _within(engine: AsyncEngine, path: Path, step: Callable[[Connection, Path], Result]) -> Result:
     """Take one step in a transaction, and say of an error what the operator, who is there, can mend."""
     _require_file(path)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(step, path)
+            return await connection.run_sync(step, path)
     except HsmkmsError:
         raise
     except Exception as error:
@@ -139,10 +144,12 @@ def version_of(connection: Connection) -> Version:
     return Version.OLDER if present is None or present in known else Version.NEWER
 
 
-def _upgrade(connection: Connection, path: Path) -> None:
+def _upgrade(connection: Connection, path: Path) -> bool:
     _require_ours(connection, path)  # again: now nobody else can change it
-    if version_of(connection) is not Version.CURRENT:
+    found = version_of(connection)
+    if found is not Version.CURRENT:
         command.upgrade(_config(connection), "head")
+    return found is Version.OLDER
 
 
 def _config(connection: Connection | None = None) -> Config:

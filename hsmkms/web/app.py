@@ -26,7 +26,6 @@ _logger = logging.getLogger(__name__)
 
 _NONE: Final[Mapping[str, str]] = {}
 _WELL: Final[Mapping[str, str]] = {"health": "ok"}
-_JSON: Final = (("Content-Type", "application/json"),)
 _READING_METHODS: Final = frozenset({"GET", "HEAD"})
 _BROKEN_BODY: Final = (ClientPayloadError, http_exceptions.HttpProcessingError, web.RequestPayloadError, OSError)
 
@@ -92,12 +91,12 @@ class App:
     async def _reply(self, request: web.BaseRequest, request_id: RequestId) -> Reply:
         head = _head(request)
         if head.method in _READING_METHODS and head.path == "/healthz":
-            return _plain(200, {"status": "ok"}, _WELL)
+            return _plain(request_id, 200, {"status": "ok"}, _WELL)
         if head.method in _READING_METHODS and head.path == "/readyz":
-            return await self._readiness()
+            return await self._readiness(request_id)
         dialect = next((each for each in self.dialects if each.claims(head)), None)
         if dialect is None:
-            return _plain(404, {"error": "not found"})
+            return _plain(request_id, 404, {"error": "not found"})
         try:
             reply = await dialect.answer(head, await self._body(request), request_id)
         except RequestFault as error:
@@ -124,7 +123,7 @@ class App:
             raise BodyMalformed("The body did not arrive as its headers announce it.") from None
         return bytes(body)
 
-    async def _readiness(self) -> Reply:
+    async def _readiness(self, request_id: RequestId) -> Reply:
         try:
             async with asyncio.timeout(self.limits.ready_seconds):
                 obstacle = await self.health.obstacle()
@@ -134,8 +133,8 @@ class App:
             _logger.exception("the readiness check failed")
             obstacle = "the check failed; see the log"
         if obstacle is None:
-            return _plain(200, {"status": "ready"}, _WELL)
-        return _plain(503, {"status": "not ready", "reason": obstacle}, {"health": obstacle})
+            return _plain(request_id, 200, {"status": "ready"}, _WELL)
+        return _plain(request_id, 503, {"status": "not ready", "reason": obstacle}, {"health": obstacle})
 
 
 def build_app(dialects: Sequence[Dialect], limits: Limits, health: Health) -> App:
@@ -150,5 +149,6 @@ def _head(request: web.BaseRequest) -> RequestHead:
     return RequestHead(request.method, target, headers)
 
 
-def _plain(status: int, members: dict[str, str], facts: Mapping[str, str] = _NONE) -> Reply:
-    return Reply(status, _JSON, json.dumps(members).encode("ascii"), facts)
+def _plain(request_id: RequestId, status: int, members: dict[str, str], facts: Mapping[str, str] = _NONE) -> Reply:
+    headers = (("Content-Type", "application/json"), ("X-Request-Id", request_id))
+    return Reply(status, headers, json.dumps(members).encode("ascii"), facts)

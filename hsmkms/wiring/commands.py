@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from hsmkms.core import records
@@ -13,6 +14,7 @@ from hsmkms.hsm.client import HostPool, PoolLimits
 from hsmkms.hsm.settings import HostPurpose
 from hsmkms.hsm.spawn import spawn_host
 from hsmkms.service import deploying
+from hsmkms.service.auth_tokens import AuthTokenUseCases
 from hsmkms.service.credentials import CredentialUseCases
 from hsmkms.store.versions import upgrade
 from hsmkms.wiring.adapters import SystemClock, host_settings, opened_store, ready_deployment
@@ -28,8 +30,17 @@ if TYPE_CHECKING:
     from hsmkms.core.ports import MaterialEvidence
     from hsmkms.hsm.report import TokenDescription, TokenReport
     from hsmkms.hsm.spawn import HostProcess
+    from hsmkms.service.auth_tokens import IssuedToken
     from hsmkms.service.credentials import IssuedCredential
     from hsmkms.store.database import SqlStore
+
+
+class Initialised(Enum):
+    """What `initialise` had to do."""
+
+    MADE = auto()
+    UPGRADED = auto()
+    NOTHING = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +115,36 @@ class _InitHost:
         await self._channel.attach(deployment)
 
 
-async def initialise(settings: Settings) -> bool:
-    """Make the database and the token's objects if they were never made; tell whether they were made now.
+async def initialise(settings: Settings) -> Initialised:
+    """Make the database and the token's objects if they were never made, and bring an older schema up to date.
 
     Raises:
         OperatorFault: token or database are not what the deployment needs; nothing was made in the token.
     """
     async with _channel(settings, HostPurpose.INIT) as (channel, token):
-        await upgrade(settings.store.url)
+        upgraded = await upgrade(settings.store.url)
         async with opened_store(settings) as store:
             host = _InitHost(channel, token.serial)
-            return await deploying.initialise(store, host, SystemClock(), settings.edition)
+            if await deploying.initialise(store, host, SystemClock(), settings.edition):
+                return Initialised.MADE
+    return Initialised.UPGRADED if upgraded else Initialised.NOTHING
 
 
 async def create_credential(settings: Settings, account: AccountName, roles: frozenset[Role]) -> IssuedCredential:
     """Make a credential, and its account if that is new."""
     async with opened_store(settings) as store, attached(settings, store) as hsm:
         return await CredentialUseCases(store, hsm, SystemClock(), settings.edition).create(account, roles)
+
+
+async def create_auth_token(settings: Settings, account: AccountName, roles: frozenset[Role]) -> IssuedToken:
+    """Make a credential with an auth token, and its account if that is new; no host is started.
+
+    Raises:
+        StoreUnusable: `init` was never run to its end.
+    """
+    async with opened_store(settings) as store:
+        await ready_deployment(store)
+        return await AuthTokenUseCases(store, SystemClock()).create(account, roles)
 
 
 async def inspect_key(settings: Settings, key_id: KeyId) -> InspectedKey:

@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, Final
 
 from hsmkms import config, log
 from hsmkms.core.errors import HsmkmsError, OperatorFault, TokenUnavailable, TokenUnusable
+from hsmkms.dialects.huawei.dialect import HuaweiDialect
 from hsmkms.dialects.tencent.dialect import TencentDialect
 from hsmkms.hsm.client import HostPool, PoolLimits
 from hsmkms.hsm.handover import WebEnd
 from hsmkms.hsm.process import die_with
 from hsmkms.hsm.settings import Duty
+from hsmkms.service.auth_tokens import AuthTokenUseCases
 from hsmkms.service.credentials import CredentialUseCases
 from hsmkms.service.facade import Service
 from hsmkms.service.importing import ImportUseCases
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from hsmkms.config import Settings
     from hsmkms.core.wrapping import WrappingAlgorithm
+    from hsmkms.dialects.base import Dialect
     from hsmkms.hsm.handover import OfferedHost
     from hsmkms.hsm.report import TokenReport
     from hsmkms.store.database import SqlStore
@@ -85,13 +88,20 @@ def _assemble(settings: Settings, store: SqlStore, hsm: HostPool) -> _Parts:
     service = Service(
         edition,
         offer,
-        KeyUseCases(store, hsm, clock, edition),
+        KeyUseCases(store, hsm, clock, edition, most_keys=settings.limits.keys_per_account),
         issuing,
         ImportUseCases(store, hsm, clock, edition, offer),
         credentials,
+        AuthTokenUseCases(store, clock),
     )
     sweeper = Sweeper(store, clock, credentials, parameters_valid_seconds=importing.parameters_valid_seconds)
     return _Parts(service, pairs, sweeper)
+
+
+def _dialects(service: Service, settings: Settings) -> tuple[Dialect, ...]:
+    """Return the dialects in the order in which they are asked; a request is claimed by one at most."""
+    clock, edition = SystemClock(), settings.edition
+    return HuaweiDialect(service, clock, edition), TencentDialect(service, clock, edition)
 
 
 class _Arrivals:
@@ -170,9 +180,7 @@ async def serve_web(settings: Settings, listening: socket.socket, control: socke
         limits = PoolLimits(verb_timeout_seconds=settings.hsm.verb_timeout_seconds)
         pool = HostPool(deployment, limits, end.give_up, probe_first=True)
         parts = _assemble(settings, store, pool)
-        app = build_app(
-            [TencentDialect(parts.service, SystemClock(), settings.edition)], Limits(), _health(store, pool)
-        )
+        app = build_app(_dialects(parts.service, settings), Limits(), _health(store, pool))
         serving = asyncio.create_task(serve(app, listening, tls, settings.listen.shutdown_seconds, stop))
         arrivals = _Arrivals(end, pool, settings.import_.wrapping_algorithms)
         behind = [

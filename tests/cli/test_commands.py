@@ -67,7 +67,7 @@ def test_help_says_what_it_is_for(words: tuple[str, ...], monkeypatch: pytest.Mo
     assert (done.code, done.stderr) == (0, "")
     sentences = [line for line in done.stdout.splitlines() if re.match(r" [A-Z].*[a-z]", line)]
     assert len(sentences) >= 2, "usage, and a sentence"
-    options = re.findall(r"--[a-z]+(?: +\S+)* {2,}(?P<help>[A-Za-z].*?) *│", done.stdout)
+    options = re.findall(r"--[a-z-]+(?: +\S+)* {2,}(?P<help>[A-Za-z].*?) *│", done.stdout)
     assert len(options) == len(re.findall(r"│[ *]*--", done.stdout)), "an option without a word of help"
 
 
@@ -192,7 +192,62 @@ def test_a_credential_in_words(instance: Instance) -> None:
         *("credential", "create", "--config", str(instance.config), "--account", "acme", "--roles", "auditor")
     )
     assert re.fullmatch(r"account +acme\nsecret id +AKID\w{32}\nsecret key +\w{43}\n", done.stdout)
-    assert "not shown again" in done.stderr
+    assert done.stderr == "Keep the secret key now: it is not shown again.\n"
+
+
+AUTH_TOKEN: Final = ("credential", "create", "--account", "acme", "--roles", "admin, importer", "--auth-token")
+
+
+def test_an_auth_token_as_json_is_exactly_its_object(instance: Instance) -> None:
+    made = one_json_object(command(instance, *AUTH_TOKEN, "--json"))
+    assert list(made) == ["account", "secret_id", "auth_token"]
+    assert made["account"] == "acme"
+    token = made["auth_token"].encode()
+    with contextlib.closing(sqlite3.connect(instance.database)) as database:
+        rows = database.execute(
+            "SELECT roles, record, token_digest FROM credentials WHERE access_id = ?", (made["secret_id"],)
+        ).fetchall()
+        assert made["auth_token"] not in "".join(database.iterdump())
+    assert rows == [("admin importer", None, hashlib.sha256(token).digest())]
+
+
+def test_an_auth_token_in_words(instance: Instance) -> None:
+    done = hsmkms(*AUTH_TOKEN, "--config", str(instance.config))
+    assert re.fullmatch(r"account +acme\nsecret id +AKID\w{32}\nauth token +\w{43}\n", done.stdout)
+    assert done.stderr == "Keep the auth token now: it is not shown again.\n"
+
+
+def test_an_auth_token_needs_no_token_device(instance: Instance) -> None:
+    blind = instance.variant("blind", {'pin_file = "pin"': 'pin_file = "nothing"'})
+    assert one_json_object(command(blind, *AUTH_TOKEN, "--json"))["auth_token"]
+    blind.config.unlink()
+
+
+def test_an_auth_token_needs_a_deployment_that_is_ready(instance: Instance, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    with contextlib.closing(sqlite3.connect(instance.database)) as database:
+        database.execute("VACUUM INTO ?", (str(copy),))
+    with contextlib.closing(sqlite3.connect(copy)) as database, database:
+        database.execute("UPDATE deployment SET ready = 0")
+    unready = instance.variant("unready", {'"sqlite:///hsmkms.db"': f'"sqlite:///{copy}"'})
+    refused = hsmkms(*AUTH_TOKEN, "--config", str(unready.config), expect=UNUSABLE)
+    assert (refused.stdout, "run 'hsmkms init'" in refused.stderr) == ("", True)
+    unready.config.unlink()
+
+
+def test_the_help_says_what_an_auth_token_is_for_and_what_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    said = " ".join(run("credential", "create", "--help").stdout.split())
+    for words in ("plain REST clients of the Huawei API", "X-Auth-Token", "a secret key is the better choice"):
+        assert words in said
+
+
+def test_the_help_does_not_promise_that_roles_are_enforced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    said = " ".join(run("credential", "create", "--help").stdout.replace("\N{BOX DRAWINGS LIGHT VERTICAL}", "").split())
+    for words in ("Roles are not enforced yet", "every credential may do everything in its account"):
+        assert words in said
+    assert "What it may do" not in said
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def sentence_of(path: Path, command: str = "serve") -> str:
         ("token_label =", 'tokenlabel = "x"\ntoken_label =', ("hsm.tokenlabel", "did you mean token_label")),
         ("[listen]", "[listen]\nadress = 1", ("listen.adress", "known here are host, port")),
         ("[import]", "[import]\nready_pair = 1", ("import.ready_pair", "did you mean ready_pairs")),
-        ("[limits]", "[limits]\nrate = 1", ("limits.rate", "remove it")),
+        ("[limits]", "[limits]\nrate = 1", ("limits.rate", "known here are keys_per_account")),
         ("[log]", '[log]\nfile = "x"', ("log.file", "known here are level")),
         # missing
         ('edition = "fips"', "", ("edition", "missing")),
@@ -111,6 +111,9 @@ def sentence_of(path: Path, command: str = "serve") -> str:
         ("[import]", "[import]\ntickets_per_pair = 0", ("import.tickets_per_pair", "1")),
         ("[import]", "[import]\nready_pairs = -1", ("import.ready_pairs", "0")),
         ("[import]", "[import]\nparameters_valid_seconds = 604801", ("import.parameters_valid_seconds", "604800")),
+        ("[limits]", "[limits]\nkeys_per_account = -1", ("limits.keys_per_account", "0")),
+        ("[limits]", "[limits]\nkeys_per_account = 10000001", ("limits.keys_per_account", "10000000")),
+        ("[limits]", '[limits]\nkeys_per_account = "20"', ("limits.keys_per_account", "integer")),
         ("[log]", '[log]\nlevel = "loud"', ("log.level", "'info'")),
         # unsafe, or no whole
         ("[listen]", '[listen]\nhost = "192.0.2.1"', ("listen", "192.0.2.1", "tls_cert", "127.0.0.1")),
@@ -166,6 +169,7 @@ def test_the_defaults_are_the_documented_ones(written: Path) -> None:
     )
     assert (settings.import_.parameters_valid_seconds, settings.import_.tickets_per_pair) == (86400, 1)
     assert settings.import_.max_attempts == 10
+    assert settings.limits.keys_per_account == 0
     assert WrappingAlgorithm.RSAES_PKCS1_V1_5 not in settings.import_.wrapping_algorithms
     assert settings.log.level == "info"
 
@@ -208,5 +212,6 @@ def test_the_examples_values_are_the_defaults(tmp_path: Path) -> None:
     example = config.Settings.model_validate(told)
     assert example.listen == defaults.listen
     assert example.import_ == defaults.import_
+    assert example.limits == defaults.limits
     assert example.log == defaults.log
     assert example.hsm.model_copy(update={"env": {}}) == defaults.hsm

@@ -17,7 +17,14 @@ import pytest
 from hsmkms.audit.chain import link
 from hsmkms.core.credentials import Credential, Role
 from hsmkms.core.custody import CustodyObject, CustodyRole, Deployment
-from hsmkms.core.errors import AliasTaken, ChangedMeanwhile, ImportTokenOver, StoreUnusable, TicketEnd
+from hsmkms.core.errors import (
+    AliasTaken,
+    ChangedMeanwhile,
+    HsmkmsError,
+    ImportTokenOver,
+    StoreUnusable,
+    TicketEnd,
+)
 from hsmkms.core.events import Event, EventTag
 from hsmkms.core.ids import AccessId, AccountName, Instant, KeyId, PairId, RequestId, TicketId
 from hsmkms.core.keys import Key, KeyState, KeyUsage, Material, Origin
@@ -36,6 +43,7 @@ BEFORE, AFTER = Instant(NOW - 1), Instant(NOW + 1)
 OAEP = WrappingAlgorithm.RSAES_OAEP_SHA_256
 PAIR_ID = PairId("pair-1")
 RECORD = b"a record of \x00 bytes \xff"
+DIGEST = bytes(range(224, 256))
 
 
 class WholeStore(Store, DeploymentStore, Inspection, Protocol):
@@ -465,14 +473,42 @@ class AccountContract:
     async def test_a_credential_comes_back_as_it_was_written(self, store: WholeStore) -> None:
         async with store.writing() as writing:
             alice = await writing.ensure_account(ALICE)
-            full = Credential(AccessId("ak-1"), alice, frozenset(Role), RECORD, NOW)
-            bare = Credential(AccessId("ak-2"), alice, frozenset(), b"other", NOW, switched_on=False)
-            await writing.add_credential(full)
-            await writing.add_credential(bare)
+            full = Credential(AccessId("ak-1"), alice, frozenset(Role), NOW, record=RECORD)
+            bare = Credential(AccessId("ak-2"), alice, frozenset(), NOW, record=b"other", switched_on=False)
+            shown = Credential(AccessId("ak-3"), alice, frozenset(Role), NOW, token_digest=DIGEST)
+            for each in (full, bare, shown):
+                await writing.add_credential(each)
         async with store.reading() as reading:
-            assert await reading.credential(full.access_id) == full
-            assert await reading.credential(bare.access_id) == bare
-            assert await reading.credential(AccessId("ak-3")) is None
+            for each in (full, bare, shown):
+                assert await reading.credential(each.access_id) == each
+            assert await reading.credential(AccessId("ak-4")) is None
+
+    async def test_a_credential_is_found_by_its_auth_token_and_by_no_other(self, store: WholeStore) -> None:
+        other = bytes(len(DIGEST))
+        async with store.writing() as writing:
+            alice, bob = [await writing.ensure_account(name) for name in (ALICE, BOB)]
+            await writing.add_credential(Credential(AccessId("ak-1"), alice, frozenset(Role), NOW, record=RECORD))
+            on = Credential(AccessId("ak-2"), alice, frozenset(Role), NOW, token_digest=DIGEST)
+            off = Credential(AccessId("ak-3"), bob, frozenset(), NOW, token_digest=other, switched_on=False)
+            await writing.add_credential(on)
+            await writing.add_credential(off)
+        async with store.reading() as reading:
+            assert await reading.credential_of_token(DIGEST) == on
+            assert await reading.credential_of_token(other) == off
+            for unknown in (b"", DIGEST[:-1], DIGEST + b"\x00", RECORD):
+                assert await reading.credential_of_token(unknown) is None
+
+    async def test_no_two_credentials_have_one_auth_token(self, store: WholeStore) -> None:
+        async with store.writing() as writing:
+            alice = await writing.ensure_account(ALICE)
+            first = Credential(AccessId("ak-1"), alice, frozenset(), NOW, token_digest=DIGEST)
+            await writing.add_credential(first)
+        with pytest.raises(HsmkmsError):
+            async with store.writing() as writing:
+                await writing.add_credential(replace(first, access_id=AccessId("ak-2")))
+        async with store.reading() as reading:
+            assert await reading.credential_of_token(DIGEST) == first
+            assert await reading.credential(AccessId("ak-2")) is None
 
     async def test_expired_keys_are_those_whose_material_the_core_calls_unusable(self, store: WholeStore) -> None:
         keys = [

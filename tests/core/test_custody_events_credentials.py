@@ -34,8 +34,18 @@ def test_two_events_never_share_their_details() -> None:
     assert left.detail is not right.detail
 
 
-def test_a_credential_does_not_print_its_record() -> None:
+def test_a_credential_prints_nothing_that_proves_it() -> None:
     account = Account(1, AccountName("acme"))
-    credential = Credential(AccessId("AKID1"), account, frozenset(Role), b"sealed secret", NOW)
-    assert "sealed secret" not in repr(credential)
-    assert credential.switched_on
+    for credential in (
+        Credential(AccessId("AKID1"), account, frozenset(Role), NOW, record=b"what proves it"),
+        Credential(AccessId("AKID1"), account, frozenset(Role), NOW, token_digest=b"what proves it"),
+    ):
+        assert "what proves it" not in repr(credential)
+        assert credential.switched_on
+
+
+@pytest.mark.parametrize("proof", [None, b"", b"what proves it"])
+def test_a_credential_has_a_sealed_secret_or_an_auth_token_and_never_both(proof: bytes | None) -> None:
+    account = Account(1, AccountName("acme"))
+    with pytest.raises(ValueError, match="a sealed secret or an auth token"):
+        Credential(AccessId("AKID1"), account, frozenset(Role), NOW, record=proof, token_digest=proof)

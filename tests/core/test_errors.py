@@ -11,6 +11,8 @@ from hsmkms.core.errors import (
     AliasInvalid,
     CallerFault,
     CiphertextSizeWrong,
+    CredentialUnknown,
+    ExpiryInvalid,
     FieldInvalid,
     FieldMissing,
     FieldUnknown,
@@ -22,8 +24,11 @@ from hsmkms.core.errors import (
     OperatorFault,
     ServiceFault,
     TicketEnd,
+    TooManyKeys,
     leaves,
 )
+from hsmkms.core.ids import to_seconds
+from hsmkms.core.keys import LATEST_EXPIRY
 
 EXAMPLES: dict[type[HsmkmsError], HsmkmsError] = {
     FieldMissing: FieldMissing("KeyId"),
@@ -34,6 +39,7 @@ EXAMPLES: dict[type[HsmkmsError], HsmkmsError] = {
     ImportTokenOver: ImportTokenOver(TicketEnd.SPENT),
     CiphertextSizeWrong: CiphertextSizeWrong(256),
     MaterialLengthWrong: MaterialLengthWrong(256),
+    TooManyKeys: TooManyKeys(20),
 }
 GROUPS: set[type] = {CallerFault, ServiceFault, OperatorFault}
 LEAVES: list[type[HsmkmsError]] = sorted(leaves(HsmkmsError), key=repr)
@@ -112,6 +118,15 @@ def test_a_state_fault_names_the_state_the_action_and_the_states_that_allow_it()
     )
 
 
+def test_a_state_fault_carries_the_state_and_the_action_for_dialects_that_word_it_themselves() -> None:
+    fault = KeyStateForbids("Disabled", "import key material", ("Enabled",))
+    assert (fault.state, fault.action) == ("Disabled", "import key material")
+
+
+def test_the_number_of_keys_that_an_account_may_have_is_named() -> None:
+    assert "20 keys" in TooManyKeys(20).message
+
+
 def test_the_length_needed_is_named_in_bits_and_bytes() -> None:
     assert "exactly 128 bits (16 bytes)" in MaterialLengthWrong(128).message
     assert "exactly 256 bytes" in CiphertextSizeWrong(256).message
@@ -123,3 +138,12 @@ def test_every_end_of_a_ticket_says_why_and_what_to_do(end: TicketEnd) -> None:
     assert fault.end is end
     assert end.value in fault.message
     assert "Get new import parameters." in fault.message
+
+
+def test_a_refused_expiry_is_told_both_bounds() -> None:
+    assert "later than now" in ExpiryInvalid.text
+    assert f"at most {to_seconds(LATEST_EXPIRY)} (Unix seconds)" in ExpiryInvalid.text
+
+
+def test_an_unknown_access_id_is_called_as_each_cloud_calls_it() -> None:
+    assert "access key id (secret id)" in CredentialUnknown.text

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hsmkms.core.keys import Key
 
 SEEDS = st.sampled_from([1, 2])
+ALIASES = st.sampled_from(["cards", "payments"])
 LIFETIMES = st.none() | st.integers(-1, 4)
 
 
@@ -41,6 +42,7 @@ class KeyMachine(RuleBasedStateMachine):
         if self.generated:
             self.held = self.first = seed
             self.key = self.key.with_material(sealed(seed), Material(sealed(seed).record, self.now))
+        self.alias = self.key.alias
 
     def model_state(self) -> str:
         usable = self.held is not None and (self.expiry is None or self.now < self.expiry)
@@ -103,6 +105,12 @@ class KeyMachine(RuleBasedStateMachine):
             self.key = self.key.switched(on=on)
             self.on = on
 
+    @rule(alias=ALIASES)
+    def relabel(self, alias: str) -> None:
+        if not self.refused(KeyAction.RELABEL, "Enabled", "Disabled", "PendingImport", "Archived"):
+            self.key = replace(self.key, alias=alias)
+            self.alias = alias
+
     @rule(scheduled=st.booleans())
     def schedule(self, scheduled: bool) -> None:
         self.key = replace(self.key, deletion_due=self.now if scheduled else None)
@@ -135,6 +143,10 @@ class KeyMachine(RuleBasedStateMachine):
     @invariant()
     def the_fingerprint_is_the_first_materials_for_ever(self) -> None:
         assert self.key.fingerprint == (None if self.first is None else sealed(self.first).fingerprint)
+
+    @invariant()
+    def the_alias_is_the_one_last_given(self) -> None:
+        assert self.key.alias == self.alias
 
     @invariant()
     def generated_material_never_goes_away(self) -> None:

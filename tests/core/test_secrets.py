@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsmkms.core import secrets as core_secrets
-from hsmkms.core.secrets import ImportToken, Pin, Secret, SecretKey
+from hsmkms.core.secrets import AuthToken, ImportToken, OpaqueToken, Pin, Secret, SecretKey
 
-KINDS = [Secret, ImportToken, Pin, SecretKey]
+KINDS = [Secret, OpaqueToken, ImportToken, AuthToken, Pin, SecretKey]
 VALUE = b"correct-horse-battery-staple"
 TEXT = VALUE.decode()
 
@@ -112,6 +112,11 @@ def test_a_secret_keeps_its_own_copy() -> None:
     assert secret.reveal() == VALUE
 
 
-@given(st.binary(max_size=300))
-def test_an_import_token_is_found_by_its_sha_256(value: bytes) -> None:
-    assert ImportToken(value).digest() == hashlib.sha256(value).digest()
+@pytest.mark.parametrize("kind", [ImportToken, AuthToken])
+@given(value=st.binary(max_size=300))
+def test_a_token_is_known_by_its_sha_256(kind: type[OpaqueToken], value: bytes) -> None:
+    assert kind(value).digest() == hashlib.sha256(value).digest()
+
+
+def test_an_auth_token_is_no_import_token() -> None:
+    assert AuthToken(VALUE) != ImportToken(VALUE)

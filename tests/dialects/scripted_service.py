@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from hsmkms.core.credentials import Role
 from hsmkms.core.ids import AccessId, Account, AccountName, Instant, KeyId, from_seconds
 from hsmkms.core.keys import Key, KeyState, KeyUsage, Material, Origin
-from hsmkms.core.secrets import SecretKey
+from hsmkms.core.secrets import AuthToken, SecretKey
 from hsmkms.core.wrapping import WrappingAlgorithm
-from hsmkms.service.commands import Done, KeyShown, OpenCredential
+from hsmkms.service.commands import Done, KeyShown, OpenCredential, TokenHolder
 
 if TYPE_CHECKING:
     from hsmkms.core.credentials import Caller
@@ -21,6 +21,9 @@ NOW: Final = 1795286013
 """The second at which the recorded requests were signed."""
 ACCESS_ID: Final = AccessId("AKIDEXAMPLE")
 SECRET: Final = SecretKey(b"wJalrXUtnFEMI-EXAMPLE-SECRET")
+AUTH_TOKEN: Final = AuthToken(b"MIIFvgYJKoZIhvcN-EXAMPLE-TOKEN")
+TOKEN_ACCESS_ID: Final = AccessId("AKIDTOKEN")
+"""The credential of `AUTH_TOKEN`."""
 ACCOUNT: Final = Account(7, AccountName("acme"))
 KEY_ID: Final = KeyId("0d0466b0-e727-4d9c-b35d-f84bb474a37f")
 
@@ -68,6 +71,8 @@ class ScriptedService:
         WrappingAlgorithm.RSAES_OAEP_SHA_1,
     )
     secret_fault: HsmkmsError | None = None
+    account: Account = ACCOUNT
+    auth_token: AuthToken = AUTH_TOKEN
     asked: list[tuple[Caller, Command]] = field(default_factory=list)
 
     async def execute(self, caller: Caller, command: Command) -> Outcome:
@@ -83,7 +88,15 @@ class ScriptedService:
             raise self.secret_fault
         if access_id != ACCESS_ID:
             return None
-        return OpenCredential(ACCOUNT, frozenset({Role.IMPORTER}), SECRET)
+        return OpenCredential(self.account, frozenset({Role.IMPORTER}), SECRET)
+
+    async def holder_of(self, token: AuthToken) -> TokenHolder | None:
+        """Know one auth token."""
+        if self.secret_fault is not None:
+            raise self.secret_fault
+        if token != self.auth_token:
+            return None
+        return TokenHolder(TOKEN_ACCESS_ID, self.account, frozenset({Role.USER}))
 
     @property
     def command(self) -> Command:

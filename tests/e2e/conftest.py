@@ -2,48 +2,80 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.running import SHARED_PAIRS, Client, Instance, RunningService
+from tests.e2e.running import KEYS_PER_ACCOUNT, SHARED_PAIRS, Instance, RunningService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.e2e.huawei_client import HuaweiClient
+    from tests.e2e.tencent_client import TencentClient
+
+
+@pytest.fixture(scope="session")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], RunningService]]:
+    """Return a running service of a token and an edition: started when first asked for, ended with the session.
+
+    A fixture with parameters is set up again in each file of tests, and a service takes seconds to start.
+    """
+    started: dict[tuple[str, str], RunningService] = {}
+    with contextlib.ExitStack() as services:
+
+        def serve(token: str, edition: str) -> RunningService:
+            if (token, edition) not in started:
+                folder = tmp_path_factory.mktemp(edition) / token
+                made = _patient(folder, token) if edition == "fips" else _impatient(folder, token)
+                started[token, edition] = services.enter_context(made.serving())
+            return started[token, edition]
+
+        yield serve
+
+
+def _patient(folder: Path, token: str) -> Instance:
+    return Instance.make(folder, token, extra=f'{SHARED_PAIRS}\n[log]\nlevel = "debug"\n')
+
+
+def _impatient(folder: Path, token: str) -> Instance:
+    extra = f"{SHARED_PAIRS}parameters_valid_seconds = 4\n\n[limits]\nkeys_per_account = {KEYS_PER_ACCOUNT}\n"
+    made = Instance.make(folder, token, "sm", extra)
+    made.replace("[hsm]\n", "[hsm]\nverb_timeout_seconds = 3\n")
+    return made
 
 
 @pytest.fixture(scope="session", params=["softhsm", "nss"])
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+def service(request: pytest.FixtureRequest, serving: Callable[[str, str], RunningService]) -> RunningService:
     """A running `fips` service on each token."""
-    token: str = request.param
-    instance = Instance.make(tmp_path_factory.mktemp("e2e") / token, token)
-    instance.config.write_text(instance.config.read_text() + '\n[log]\nlevel = "debug"\n')
-    with instance.serving() as running:
-        yield running
+    return serving(request.param, "fips")
 
 
 @pytest.fixture
-def client(service: RunningService) -> Client:
-    """The official SDK, with the instance's credential."""
+def client(service: RunningService) -> TencentClient:
+    """Tencent's official SDK, with the instance's credential."""
     return service.client()
 
 
+@pytest.fixture
+def huawei(service: RunningService) -> HuaweiClient:
+    """Huawei's official SDK, with the instance's credential."""
+    return service.huawei()
+
+
 @pytest.fixture(scope="session")
-def stranger(service: RunningService) -> Client:
-    """The official SDK, with a credential of another account."""
+def stranger(service: RunningService) -> TencentClient:
+    """Tencent's official SDK, with a credential of another account."""
     return service.client(service.instance.another_credential(f"other-{secrets.token_hex(3)}"))
 
 
-@pytest.fixture(scope="session")
-def sm_service(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """A running `sm` service on each token, which waits for nothing long."""
-    token = service.instance.token
-    short = "parameters_valid_seconds = 4\n"
-    instance = Instance.make(tmp_path_factory.mktemp("sm") / token, token, "sm", SHARED_PAIRS + short)
-    instance.replace("[hsm]\n", "[hsm]\nverb_timeout_seconds = 3\n")
-    with instance.serving() as running:
-        yield running
+@pytest.fixture
+def sm_service(service: RunningService, serving: Callable[[str, str], RunningService]) -> RunningService:
+    """A running `sm` service on each token, which waits for nothing long and has few keys."""
+    return serving(service.instance.token, "sm")
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.e2e.running import Client
+from tests.e2e.tencent_client import TencentClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def main() -> None:
     ended = threading.Event()
 
     def work() -> None:
-        client = Client(endpoint, json.loads(Path(credential_file).read_text()), algorithm)
+        client = TencentClient(endpoint, json.loads(Path(credential_file).read_text()), algorithm)
         while not ended.is_set():
             client.bring(client.external_key(), material)
             sys.stdout.write(f"{next(numbers)}\n")

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
 
-    from tests.e2e.running import Client, Instance, RunningService
+    from tests.e2e.running import Instance, RunningService
+    from tests.e2e.tencent_client import TencentClient
 
 ORPHAN_SECONDS: Final = 2.0
 """How long children may outlive their supervisor."""
@@ -58,13 +59,13 @@ class Importers:
     passing: Counter[str] = field(default_factory=Counter)
     ended: threading.Event = field(default_factory=threading.Event)
 
-    def work(self, client: Client) -> None:
+    def work(self, client: TencentClient) -> None:
         """Import until it is over."""
         while not self.ended.is_set():
             with contextlib.suppress(_InTheWay):
                 self._ceremony(client)
 
-    def _ceremony(self, client: Client) -> None:
+    def _ceremony(self, client: TencentClient) -> None:
         with self._excusing():
             key_id = client.external_key()
         self.created.add(key_id)

@@ -1,8 +1,7 @@
-"""A real instance and a running service, driven only from outside: commands, HTTP, the official SDK, /proc."""
+"""A real instance and a running service, driven only from outside: commands, HTTP, the official SDKs, /proc."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import itertools
 import json
@@ -20,13 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from tencentcloud.common import credential
-from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
-from tencentcloud.common.profile.client_profile import ClientProfile
-from tencentcloud.common.profile.http_profile import HttpProfile
-from tencentcloud.kms.v20190118 import kms_client, models
+from tests.e2e.huawei_client import HuaweiClient
+from tests.e2e.tencent_client import TencentClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +30,8 @@ COMMAND_SECONDS: Final = 60
 START_SECONDS: Final = 60
 SHARED_PAIRS: Final = "\n[import]\ntickets_per_pair = 1000\n"
 """RSA pairs cost 0.2 s each: tests share them, except where a pair's end is what is tested."""
+KEYS_PER_ACCOUNT: Final = 50
+"""The limit of the `sm` service that the tests share."""
 ALGORITHM_OF: Final = {"softhsm": "RSAES_OAEP_SHA_1", "nss": "RSAES_OAEP_SHA_256"}
 """What each test token unwraps, and the issue asks for."""
 
@@ -136,19 +132,10 @@ class Instance:
         """Its credential.json."""
         return dict(json.loads((self.folder / "credential.json").read_text()))
 
-    def another_credential(self, account: str) -> dict[str, str]:
-        """Make a credential of another account."""
-        made = hsmkms(
-            "credential",
-            "create",
-            "--config",
-            str(self.config),
-            "--account",
-            account,
-            "--roles",
-            "admin,importer",
-            "--json",
-        )
+    def another_credential(self, account: str, *flags: str) -> dict[str, str]:
+        """Make a credential of any account."""
+        wanted = ("--account", account, "--roles", "admin,importer", "--json", *flags)
+        made = hsmkms("credential", "create", "--config", str(self.config), *wanted)
         return dict(json.loads(made.stdout))
 
     def replace(self, old: str, new: str) -> None:
@@ -189,6 +176,7 @@ class RunningService:
     instance: Instance
     process: subprocess.Popen[bytes] = field(init=False)
     log: Path = field(init=False)
+    _open: list[HuaweiClient] = field(default_factory=list, repr=False)
 
     def start(self, *, ready: bool = True, env: dict[str, str] | None = None) -> None:
         """Start it with `env` added to its environment, and wait until it is ready."""
@@ -232,6 +220,8 @@ class RunningService:
 
     def end(self) -> None:
         """Leave nothing running."""
+        while self._open:
+            self._open.pop().close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -276,9 +266,15 @@ class RunningService:
         """Return how many verbs of this name reached a host (needs log.level = "debug")."""
         return sum(1 for line in self.log_lines() if line.get("event") == "verb" and line.get("verb") == verb)
 
-    def client(self, keys: dict[str, str] | None = None, **profile: Any) -> Client:
-        """Return the official SDK's client."""
-        return Client(self.endpoint, keys or self.instance.credential(), self.instance.algorithm, **profile)
+    def client(self, keys: dict[str, str] | None = None, **profile: Any) -> TencentClient:
+        """Return a client of Tencent's official SDK."""
+        return TencentClient(self.endpoint, keys or self.instance.credential(), self.instance.algorithm, **profile)
+
+    def huawei(self, keys: dict[str, str] | None = None, **config: Any) -> HuaweiClient:
+        """Return a client of Huawei's official SDK, which is closed at the end of the service."""
+        client = HuaweiClient(self.endpoint, keys or self.instance.credential(), self.instance.algorithm, **config)
+        self._open.append(client)
+        return client
 
 
 def is_alive(pid: int) -> bool:
@@ -297,99 +293,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
-
-
-class Client:
-    """The official Tencent SDK, and the client's part of the ceremony."""
-
-    def __init__(self, endpoint: str, keys: dict[str, str], algorithm: str, **profile: Any) -> None:
-        """Point an unmodified client at `endpoint`."""
-        for name in ("http_proxy", "https_proxy", "all_proxy"):
-            os.environ.pop(name, None)
-            os.environ.pop(name.upper(), None)
-        self.endpoint = endpoint
-        self.keys = keys
-        http = HttpProfile(**{"protocol": "http", "endpoint": endpoint, "reqTimeout": 30, **profile})
-        self.sdk = kms_client.KmsClient(
-            credential.Credential(keys["secret_id"], keys["secret_key"]),
-            "ap-guangzhou",
-            ClientProfile(httpProfile=http),
-        )
-        self.algorithm = algorithm
-
-    def call(self, action: str, **fields: Any) -> Any:
-        """Call an action with the given fields, None left out, and return the SDK's response."""
-        request = getattr(models, f"{action}Request")()
-        for name, value in fields.items():
-            setattr(request, name, value)
-        return getattr(self.sdk, action)(request)
-
-    def code(self, action: str, **fields: Any) -> str:
-        """Return the error code of a call that must fail."""
-        return str(self.error(action, **fields).get_code())
-
-    def error(self, action: str, **fields: Any) -> Any:
-        """Return the SDK's exception of a call that must fail."""
-        try:
-            answer = self.call(action, **fields)
-        except TencentCloudSDKException as error:
-            return error
-        message = f"{action} succeeded: {answer.to_json_string()}"
-        raise AssertionError(message)
-
-    def external_key(self) -> str:
-        """Create an EXTERNAL key and return its id."""
-        return str(self.call("CreateKey", Alias=f"e-{secrets.token_hex(8)}", Type=2).KeyId)
-
-    def parameters(self, key_id: str, algorithm: str | None = None) -> Any:
-        """Get import parameters."""
-        return self.call(
-            "GetParametersForImport",
-            KeyId=key_id,
-            WrappingAlgorithm=algorithm or self.algorithm,
-            WrappingKeySpec="RSA_2048",
-        )
-
-    def wrapped(self, parameters: Any, material: bytes, algorithm: str | None = None) -> str:
-        """Wrap material as a client does, and return it in base64."""
-        return base64.b64encode(wrap(parameters.PublicKey, material, algorithm or self.algorithm)).decode()
-
-    def import_(self, key_id: str, parameters: Any, encrypted: str, valid_to: Any = None) -> Any:
-        """Import."""
-        return self.call(
-            "ImportKeyMaterial",
-            KeyId=key_id,
-            ImportToken=parameters.ImportToken,
-            EncryptedKeyMaterial=encrypted,
-            ValidTo=valid_to,
-        )
-
-    def import_code(self, key_id: str, parameters: Any, encrypted: str, valid_to: Any = None) -> str:
-        """Return the error code of an import that must fail."""
-        return self.code(
-            "ImportKeyMaterial",
-            KeyId=key_id,
-            ImportToken=parameters.ImportToken,
-            EncryptedKeyMaterial=encrypted,
-            ValidTo=valid_to,
-        )
-
-    def bring(self, key_id: str, material: bytes, valid_to: Any = None) -> Any:
-        """Do the whole ceremony for a key; return the parameters used."""
-        parameters = self.parameters(key_id)
-        self.import_(key_id, parameters, self.wrapped(parameters, material), valid_to)
-        return parameters
-
-    def state(self, key_id: str) -> str:
-        """Return the key's state."""
-        return str(self.call("DescribeKey", KeyId=key_id).KeyMetadata.KeyState)
-
-
-def wrap(public_key: str, material: bytes, algorithm: str) -> bytes:
-    """Encrypt `material` under a base64 SubjectPublicKeyInfo with the algorithm of this name."""
-    key = serialization.load_der_public_key(base64.b64decode(public_key, validate=True))
-    assert isinstance(key, rsa.RSAPublicKey)
-    if algorithm == "RSAES_PKCS1_V1_5":
-        return key.encrypt(material, padding.PKCS1v15())
-    digest = hashes.SHA256() if algorithm.endswith("256") else hashes.SHA1()  # noqa: S303 - OAEP's hash
-    return key.encrypt(material, padding.OAEP(padding.MGF1(digest), digest, label=None))

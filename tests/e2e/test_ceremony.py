@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from tests.e2e.running import hsmkms
 
 if TYPE_CHECKING:
-    from tests.e2e.running import Client, RunningService
+    from tests.e2e.running import RunningService
+    from tests.e2e.tencent_client import TencentClient
 
 
-def test_a_key_is_imported_and_its_attributes_read_back(service: RunningService, client: Client) -> None:
+def test_a_key_is_imported_and_its_attributes_read_back(service: RunningService, client: TencentClient) -> None:
     key_id = client.external_key()
     assert client.state(key_id) == "PendingImport"
     client.bring(key_id, secrets.token_bytes(service.instance.material_bytes))

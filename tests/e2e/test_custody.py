@@ -18,7 +18,8 @@ from tests.e2e.running import Instance, hsmkms, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.running import Client, RunningService
+    from tests.e2e.running import RunningService
+    from tests.e2e.tencent_client import TencentClient
 
 MOST_ATTEMPTS: Final = 10
 DECRYPT_ERROR: Final = "InvalidParameter.DecryptMaterialError"
@@ -36,7 +37,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]
 
 
 @pytest.fixture
-def client(served: RunningService) -> Client:
+def client(served: RunningService) -> TencentClient:
     served.until_ready()
     return served.client()
 
@@ -53,7 +54,7 @@ def junk() -> str:
     return base64.b64encode(b"\0" + secrets.token_bytes(255)).decode()
 
 
-def test_material_in_another_keys_row_does_not_open(served: RunningService, client: Client) -> None:
+def test_material_in_another_keys_row_does_not_open(served: RunningService, client: TencentClient) -> None:
     instance = served.instance
     one, other = client.external_key(), client.external_key()
     for key_id in (one, other):
@@ -71,7 +72,7 @@ def test_material_in_another_keys_row_does_not_open(served: RunningService, clie
         show(instance, key_id)
 
 
-def test_a_private_half_in_another_pairs_row_does_not_open(served: RunningService, client: Client) -> None:
+def test_a_private_half_in_another_pairs_row_does_not_open(served: RunningService, client: TencentClient) -> None:
     instance = served.instance
     one, other = client.external_key(), client.external_key()
     tickets = {key_id: client.parameters(key_id) for key_id in (one, other)}
@@ -89,7 +90,7 @@ def test_a_private_half_in_another_pairs_row_does_not_open(served: RunningServic
 
 
 def test_ten_failures_exhaust_an_import_token_though_everything_dies_meanwhile(
-    served: RunningService, client: Client
+    served: RunningService, client: TencentClient
 ) -> None:
     key_id = client.external_key()
     parameters = client.parameters(key_id)
@@ -120,7 +121,7 @@ def test_ten_failures_exhaust_an_import_token_though_everything_dies_meanwhile(
     assert served.verbs("ImportMaterial") == before + 4
 
 
-def in_flight(served: RunningService, client: Client, victim: str) -> tuple[str, tuple[int, int]]:
+def in_flight(served: RunningService, client: TencentClient, victim: str) -> tuple[str, tuple[int, int]]:
     """Kill while the token is asked; return what the client was answered, and attempts and attempts given back."""
     key_id = client.external_key()
     parameters = client.parameters(key_id)
@@ -144,9 +145,9 @@ def in_flight(served: RunningService, client: Client, victim: str) -> tuple[str,
     return code, counted
 
 
-def test_an_attempt_is_given_back_when_its_host_is_killed(served: RunningService, client: Client) -> None:
+def test_an_attempt_is_given_back_when_its_host_is_killed(served: RunningService, client: TencentClient) -> None:
     assert in_flight(served, client, "host") == (TEMPORARILY, (0, 1))
 
 
-def test_an_attempt_stays_counted_when_the_web_process_is_killed(served: RunningService, client: Client) -> None:
+def test_an_attempt_stays_counted_when_the_web_process_is_killed(served: RunningService, client: TencentClient) -> None:
     assert in_flight(served, client, "web") == ("ClientNetworkError", (1, 0))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import secrets
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from tests.e2e.running import ALGORITHM_OF, Client, RunningService, wrap
+from tests.e2e.cloud_client import wrap
+from tests.e2e.running import ALGORITHM_OF, RunningService
+
+if TYPE_CHECKING:
+    from tests.e2e.tencent_client import TencentClient
 
 LONGEST: Final = 64
 UNDECRYPTABLE: Final = "InvalidParameter.DecryptMaterialError"
@@ -19,7 +23,7 @@ MODULUS_BYTES: Final = 256
 
 
 @pytest.fixture(scope="session")
-def fips_account(service: RunningService) -> Client:
+def fips_account(service: RunningService) -> TencentClient:
     """A client of an account of its own, and so with pairs of its own."""
     return service.client(service.instance.another_credential(f"lengths-{secrets.token_hex(3)}"))
 
@@ -37,7 +41,7 @@ def importer(request: pytest.FixtureRequest, service: RunningService) -> Importe
 class Importer:
     """Tries material of any length on keys of its own."""
 
-    def __init__(self, client: Client, needed: int) -> None:
+    def __init__(self, client: TencentClient, needed: int) -> None:
         self.client = client
         self.needed = needed
         self._refusing = client.external_key()
@@ -53,17 +57,12 @@ class Importer:
             self._refusing, self._parameters = key_id, self.client.parameters(key_id)
         for _ in range(2):
             encrypted = self.client.wrapped(self._parameters, material)
-            error = self.client.error(
-                "ImportKeyMaterial",
-                KeyId=key_id,
-                ImportToken=self._parameters.ImportToken,
-                EncryptedKeyMaterial=encrypted,
-            )
-            if error.get_code() != OVER:
+            failure = self.client.failure(self.client.import_, key_id, self._parameters, encrypted)
+            if failure.code != OVER:
                 break
             self._parameters = self.client.parameters(key_id)  # ten failures end an import token, 100 a pair
-        assert error.get_code() == UNDECRYPTABLE, error
-        return str(error.get_message())
+        assert failure.code == UNDECRYPTABLE, failure
+        return failure.message
 
 
 def random_material(length: int) -> bytes:
@@ -104,17 +103,13 @@ def test_material_without_its_last_zeros_is_another(importer: Importer) -> None:
 # --- ciphertexts that are none -----------------------------------------------------------------------------
 
 
-def undecryptable(client: Client, ciphertext: bytes) -> None:
+def undecryptable(client: TencentClient, ciphertext: bytes) -> None:
     """Try a ciphertext made for nothing, or for other parameters."""
     key_id = client.external_key()
-    error = client.error(
-        "ImportKeyMaterial",
-        KeyId=key_id,
-        ImportToken=client.parameters(key_id).ImportToken,
-        EncryptedKeyMaterial=base64.b64encode(ciphertext).decode(),
-    )
-    assert error.get_code() == UNDECRYPTABLE
-    assert "bits" not in error.get_message()
+    encrypted = base64.b64encode(ciphertext).decode()
+    failure = client.failure(client.import_, key_id, client.parameters(key_id), encrypted)
+    assert failure.code == UNDECRYPTABLE
+    assert "bits" not in failure.message
     assert client.state(key_id) == "PendingImport"
 
 
@@ -123,11 +118,11 @@ def undecryptable(client: Client, ciphertext: bytes) -> None:
     [b"\xff" * MODULUS_BYTES, bytes(MODULUS_BYTES), bytes(MODULUS_BYTES - 1) + b"\1"],
     ids=["above the modulus", "zero", "one"],
 )
-def test_numbers_that_no_client_would_send(client: Client, ciphertext: bytes) -> None:
+def test_numbers_that_no_client_would_send(client: TencentClient, ciphertext: bytes) -> None:
     undecryptable(client, ciphertext)
 
 
-def test_one_flipped_bit_is_enough(client: Client) -> None:
+def test_one_flipped_bit_is_enough(client: TencentClient) -> None:
     key_id = client.external_key()
     parameters = client.parameters(key_id)
     ciphertext = base64.b64decode(client.wrapped(parameters, secrets.token_bytes(32)))
@@ -138,31 +133,31 @@ def test_one_flipped_bit_is_enough(client: Client) -> None:
     client.import_(key_id, parameters, base64.b64encode(ciphertext).decode())
 
 
-def test_the_modulus_itself_and_what_lies_above(client: Client) -> None:
+def test_the_modulus_itself_and_what_lies_above(client: TencentClient) -> None:
     # c + n decrypts to the same as c wherever a token reduces its input: it must be refused, and not be a second form.
     key_id = client.external_key()
     parameters = client.parameters(key_id)
-    public_key = load_der_public_key(base64.b64decode(parameters.PublicKey))
+    public_key = load_der_public_key(base64.b64decode(parameters.public_key))
     assert isinstance(public_key, RSAPublicKey)
     modulus = public_key.public_numbers().n
     number = 0
     while number + modulus >= 256**MODULUS_BYTES or not number:
-        number = int.from_bytes(wrap(parameters.PublicKey, secrets.token_bytes(32), client.algorithm), "big")
+        number = int.from_bytes(wrap(parameters.public_key, secrets.token_bytes(32), client.algorithm), "big")
     for above in (modulus, modulus - 1, number + modulus):
         encrypted = base64.b64encode(above.to_bytes(MODULUS_BYTES, "big")).decode()
         assert client.import_code(key_id, parameters, encrypted) == UNDECRYPTABLE
     assert client.state(key_id) == "PendingImport"
 
 
-def test_another_pairs_public_key(client: Client, stranger: Client) -> None:
+def test_another_pairs_public_key(client: TencentClient, stranger: TencentClient) -> None:
     theirs = stranger.parameters(stranger.external_key())
     ours = client.parameters(client.external_key())
-    assert theirs.PublicKey != ours.PublicKey
-    undecryptable(client, wrap(theirs.PublicKey, secrets.token_bytes(32), client.algorithm))
+    assert theirs.public_key != ours.public_key
+    undecryptable(client, wrap(theirs.public_key, secrets.token_bytes(32), client.algorithm))
 
 
 @pytest.mark.parametrize("algorithm", [*sorted(set(ALGORITHM_OF.values())), "RSAES_PKCS1_V1_5"])
-def test_another_algorithm_than_asked_for(client: Client, algorithm: str) -> None:
+def test_another_algorithm_than_asked_for(client: TencentClient, algorithm: str) -> None:
     key_id = client.external_key()
     parameters = client.parameters(key_id)
     encrypted = client.wrapped(parameters, secrets.token_bytes(32), algorithm)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from hsmkms.dialects.huawei import refusals
 from tests.e2e.running import HSMKMS, hsmkms
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ def blocks(language: str) -> list[str]:
     return [block for its_language, block in found if its_language == language]
 
 
-def test_the_program_imports_a_key(service: RunningService, tmp_path: Path) -> None:
-    (program,) = blocks("python")
+@pytest.mark.parametrize(
+    ("program", "state"), list(zip(blocks("python"), ("Enabled", "2"), strict=True)), ids=["tencent", "huawei"]
+)
+def test_each_program_imports_a_key(program: str, state: str, service: RunningService, tmp_path: Path) -> None:
     for said, here in (
         ("127.0.0.1:8765", service.endpoint),
         ("var/credential.json", str(service.instance.folder / "credential.json")),
@@ -37,7 +40,7 @@ def test_the_program_imports_a_key(service: RunningService, tmp_path: Path) -> N
     done = subprocess.run(
         [sys.executable, "-"], input=program, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
     )
-    assert (done.returncode, done.stdout) == (0, "Enabled\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{state}\n"), done.stderr
 
 
 def test_the_demo_shows_what_the_readme_says(service: RunningService) -> None:
@@ -71,6 +74,12 @@ def test_the_first_commands_it_names_are_scripts_of_ours() -> None:
     scripts = re.findall(r"^(\./\S+)", blocks("sh")[0], re.MULTILINE)
     assert scripts == ["./scripts/run", "./scripts/test"]
     assert all((ROOT / script).stat().st_mode & 0o100 for script in scripts)
+
+
+def test_the_page_of_the_huawei_api_names_every_code() -> None:
+    page = (ROOT / "docs" / "huawei.md").read_text()
+    tables = (refusals.CODES, refusals.FIELD_CODES, refusals.STATE_CODES)
+    assert {code.text for table in tables for code in table.values()} == set(re.findall(r"\w+\.\d{4}", page))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

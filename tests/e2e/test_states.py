@@ -6,6 +6,7 @@ import base64
 import secrets
 import sqlite3
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from tests.e2e.running import until
 
 if TYPE_CHECKING:
-    from tests.e2e.running import Client, RunningService
+    from tests.e2e.running import RunningService
+    from tests.e2e.tencent_client import TencentClient
 
 LATEST_EXPIRY: Final = 2147443200
 MATERIAL: Final = secrets.token_bytes(32)
@@ -22,19 +24,19 @@ OVER: Final = "ResourceUnavailable.TokenExpired"
 
 
 @pytest.fixture(scope="session")
-def lister(service: RunningService) -> Client:
+def lister(service: RunningService) -> TencentClient:
     """A client of an account whose keys only the tests of lists make."""
     return service.client(service.instance.another_credential(f"lister-{secrets.token_hex(3)}"))
 
 
-def described(client: Client, key_id: str) -> Any:
+def described(client: TencentClient, key_id: str) -> Any:
     return client.call("DescribeKey", KeyId=key_id).KeyMetadata
 
 
 # --- create and describe -----------------------------------------------------------------------------------
 
 
-def test_an_external_key_begins_without_material(client: Client) -> None:
+def test_an_external_key_begins_without_material(client: TencentClient) -> None:
     before = int(time.time())
     made = client.call("CreateKey", Alias=f"s-{secrets.token_hex(8)}", Type=2, Description="\u6d4b\u8bd5 \U0001f511")
     assert (made.KeyState, made.KeyUsage, made.TagCode, made.TagMsg) == ("PendingImport", "ENCRYPT_DECRYPT", 0, "ok")
@@ -49,13 +51,13 @@ def test_an_external_key_begins_without_material(client: Client) -> None:
 
 
 @pytest.mark.parametrize("kind", [{}, {"Type": 1}, {"Type": "1"}])
-def test_a_generated_key_is_enabled_at_once(client: Client, kind: dict[str, Any]) -> None:
+def test_a_generated_key_is_enabled_at_once(client: TencentClient, kind: dict[str, Any]) -> None:
     made = client.call("CreateKey", Alias=f"s-{secrets.token_hex(8)}", **kind)
     assert made.KeyState == "Enabled"
     assert described(client, made.KeyId).Origin == "TENCENT_KMS"
 
 
-def test_several_keys_are_described_in_the_order_asked_for(client: Client, stranger: Client) -> None:
+def test_several_keys_are_described_in_the_order_asked_for(client: TencentClient, stranger: TencentClient) -> None:
     keys = [client.external_key() for _ in range(3)]
     wanted = [keys[2], keys[0], keys[1]]
     answer = client.call("DescribeKeys", KeyIds=wanted)
@@ -63,14 +65,14 @@ def test_several_keys_are_described_in_the_order_asked_for(client: Client, stran
     assert client.code("DescribeKeys", KeyIds=[keys[0], stranger.external_key()]) == "ResourceUnavailable.CmkNotFound"
 
 
-def test_an_alias_is_taken_within_one_account_only(client: Client, stranger: Client) -> None:
+def test_an_alias_is_taken_within_one_account_only(client: TencentClient, stranger: TencentClient) -> None:
     alias = f"s-{secrets.token_hex(8)}"
     for each in (client, stranger):
         each.call("CreateKey", Alias=alias, Type="2")
         assert each.code("CreateKey", Alias=alias, Type=2) == "InvalidParameterValue.AliasAlreadyExists"
 
 
-def test_the_actions_without_a_key(client: Client) -> None:
+def test_the_actions_without_a_key(client: TencentClient) -> None:
     assert client.call("GetRegions").Regions
     algorithms = client.call("ListAlgorithms")
     assert [each.Algorithm for each in algorithms.SymmetricAlgorithms] == ["AES_256"]
@@ -83,7 +85,7 @@ def test_the_actions_without_a_key(client: Client) -> None:
 
 
 @pytest.fixture(scope="session")
-def zoo(lister: Client) -> dict[str, str]:
+def zoo(lister: TencentClient) -> dict[str, str]:
     """One key of each kind, oldest first."""
 
     def external(alias: str) -> str:
@@ -132,7 +134,7 @@ def zoo(lister: Client) -> dict[str, str]:
     ids=str,
 )
 def test_keys_are_listed_by_filter_order_and_page(
-    lister: Client, zoo: dict[str, str], filters: dict[str, Any], expected: list[str]
+    lister: TencentClient, zoo: dict[str, str], filters: dict[str, Any], expected: list[str]
 ) -> None:
     answer = lister.call("ListKeyDetail", **filters)
     assert [each.KeyId for each in answer.KeyMetadatas] == [zoo[name] for name in expected]
@@ -140,12 +142,12 @@ def test_keys_are_listed_by_filter_order_and_page(
     assert answer.TotalCount == (4 if pages else len(expected))
 
 
-def test_a_key_is_found_by_a_part_of_its_id(lister: Client, zoo: dict[str, str]) -> None:
+def test_a_key_is_found_by_a_part_of_its_id(lister: TencentClient, zoo: dict[str, str]) -> None:
     answer = lister.call("ListKeyDetail", SearchKeyAlias=zoo["enabled"][9:30])
     assert [each.KeyId for each in answer.KeyMetadatas] == [zoo["enabled"]]
 
 
-def test_ids_are_listed_newest_first(lister: Client, zoo: dict[str, str]) -> None:
+def test_ids_are_listed_newest_first(lister: TencentClient, zoo: dict[str, str]) -> None:
     newest_first = list(reversed(zoo.values()))
     answer = lister.call("ListKeys")
     assert [each.KeyId for each in answer.Keys] == newest_first
@@ -158,7 +160,7 @@ def test_ids_are_listed_newest_first(lister: Client, zoo: dict[str, str]) -> Non
 # --- on and off --------------------------------------------------------------------------------------------
 
 
-def test_a_key_is_switched_off_and_on(client: Client) -> None:
+def test_a_key_is_switched_off_and_on(client: TencentClient) -> None:
     key_id = client.external_key()
     client.bring(key_id, MATERIAL)
     for action, state in (("DisableKey", "Disabled"), ("EnableKey", "Enabled")):
@@ -167,7 +169,7 @@ def test_a_key_is_switched_off_and_on(client: Client) -> None:
             assert client.state(key_id) == state
 
 
-def test_an_import_never_switches_a_key_on(client: Client) -> None:
+def test_an_import_never_switches_a_key_on(client: TencentClient) -> None:
     key_id = client.external_key()
     client.bring(key_id, MATERIAL)
     client.call("DisableKey", KeyId=key_id)
@@ -177,7 +179,7 @@ def test_an_import_never_switches_a_key_on(client: Client) -> None:
     assert client.state(key_id) == "Disabled"
 
 
-def test_only_the_same_material_comes_back_after_a_deletion(client: Client) -> None:
+def test_only_the_same_material_comes_back_after_a_deletion(client: TencentClient) -> None:
     key_id = client.external_key()
     client.bring(key_id, MATERIAL, valid_to=LATEST_EXPIRY)
     client.call("DeleteImportedKeyMaterial", KeyId=key_id)
@@ -190,7 +192,7 @@ def test_only_the_same_material_comes_back_after_a_deletion(client: Client) -> N
     assert client.state(key_id) == "Enabled"
 
 
-def test_equal_material_may_be_in_several_keys(client: Client) -> None:
+def test_equal_material_may_be_in_several_keys(client: TencentClient) -> None:
     for _ in range(2):
         key_id = client.external_key()
         client.bring(key_id, MATERIAL)
@@ -201,18 +203,18 @@ def test_equal_material_may_be_in_several_keys(client: Client) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", 0, "0", "00"], ids=repr)
-def test_an_expiry_of_nothing_means_never(client: Client, value: Any) -> None:
+def test_an_expiry_of_nothing_means_never(client: TencentClient, value: Any) -> None:
     key_id = client.external_key()
     client.bring(key_id, MATERIAL, valid_to=value)
     assert described(client, key_id).ValidTo == 0
 
 
-def test_an_expiry_sent_as_null_means_never(client: Client) -> None:
+def test_an_expiry_sent_as_null_means_never(client: TencentClient) -> None:
     key_id = client.external_key()
     parameters = client.parameters(key_id)
     members = {
         "KeyId": key_id,
-        "ImportToken": parameters.ImportToken,
+        "ImportToken": parameters.import_token,
         "EncryptedKeyMaterial": client.wrapped(parameters, MATERIAL),
         "ValidTo": None,
     }
@@ -221,7 +223,7 @@ def test_an_expiry_sent_as_null_means_never(client: Client) -> None:
 
 
 @pytest.mark.parametrize("value", [LATEST_EXPIRY, str(LATEST_EXPIRY)], ids=repr)
-def test_the_latest_expiry_is_taken_and_replaced_by_the_next_import(client: Client, value: Any) -> None:
+def test_the_latest_expiry_is_taken_and_replaced_by_the_next_import(client: TencentClient, value: Any) -> None:
     key_id = client.external_key()
     client.bring(key_id, MATERIAL, valid_to=value)
     assert described(client, key_id).ValidTo == LATEST_EXPIRY
@@ -232,7 +234,7 @@ def test_the_latest_expiry_is_taken_and_replaced_by_the_next_import(client: Clie
     assert described(client, key_id).ValidTo == 0
 
 
-def test_material_expires_at_its_second_and_may_come_back(client: Client) -> None:
+def test_material_expires_at_its_second_and_may_come_back(client: TencentClient) -> None:
     key_id = client.external_key()
     parameters = client.parameters(key_id)
     encrypted = client.wrapped(parameters, MATERIAL)
@@ -259,14 +261,14 @@ def imports(service: RunningService) -> int:
     return service.verbs("ImportMaterial")
 
 
-def test_an_import_is_counted(service: RunningService, client: Client) -> None:
+def test_an_import_is_counted(service: RunningService, client: TencentClient) -> None:
     # The control of the tests below: were imports not in the log, those would prove nothing.
     before = imports(service)
     client.bring(client.external_key(), MATERIAL)
     assert imports(service) == before + 1
 
 
-def test_a_repeated_import_is_answered_again_without_the_token(service: RunningService, client: Client) -> None:
+def test_a_repeated_import_is_answered_again_without_the_token(service: RunningService, client: TencentClient) -> None:
     before = imports(service)
     key_id = client.external_key()
     parameters = client.parameters(key_id)
@@ -287,7 +289,7 @@ def test_a_repeated_import_is_answered_again_without_the_token(service: RunningS
     assert imports(service) == before + 1
 
 
-def test_a_retry_is_over_once_a_newer_import_has_replaced_it(client: Client) -> None:
+def test_a_retry_is_over_once_a_newer_import_has_replaced_it(client: TencentClient) -> None:
     key_id = client.external_key()
     parameters = client.parameters(key_id)
     encrypted = client.wrapped(parameters, MATERIAL)
@@ -298,7 +300,7 @@ def test_a_retry_is_over_once_a_newer_import_has_replaced_it(client: Client) -> 
 
 
 def test_import_tokens_that_are_not_good_never_reach_a_host(
-    service: RunningService, client: Client, stranger: Client
+    service: RunningService, client: TencentClient, stranger: TencentClient
 ) -> None:
     key_id = client.external_key()
     good = client.parameters(key_id)
@@ -316,8 +318,7 @@ def test_import_tokens_that_are_not_good_never_reach_a_host(
         client.import_code(exhausted_key, exhausted, junk)
     theirs = stranger.parameters(stranger.external_key())
     others = client.parameters(client.external_key())
-    unknown = type(good)()
-    unknown.ImportToken = base64.b64encode(secrets.token_bytes(192)).decode()
+    unknown = replace(good, import_token=base64.b64encode(secrets.token_bytes(192)).decode())
     before = imports(service)
     assert client.import_code(key_id, unknown, encrypted) == INVALID
     assert client.import_code(key_id, theirs, encrypted) == INVALID, "another account's"
@@ -329,7 +330,7 @@ def test_import_tokens_that_are_not_good_never_reach_a_host(
     assert imports(service) == before + 1
 
 
-def test_expired_import_tokens_never_reach_a_host(service: RunningService, client: Client) -> None:
+def test_expired_import_tokens_never_reach_a_host(service: RunningService, client: TencentClient) -> None:
     # A deadline of 24 hours is brought forward in the row: what is tested is who is asked, not the clock.
     key_id = client.external_key()
     parameters = client.parameters(key_id)

@@ -1,112 +1,32 @@
-"""Ways to reach an error code of the API: what `test_codes` walks. The ways themselves are in `ways_of_...`."""
+"""Ways to reach the error codes of each cloud's API: what the tests of codes walk.
+
+The ways themselves are in `ways_of_...`. Both clouds' codes for one misfortune are reached by one and the same way
+(`reaches`, in `ways_of_ceremony`); what only one cloud can be asked is registered with its own `Ways`.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import secrets
-import sqlite3
-import uuid
+import re
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
-
-from tests.e2e import raw
+from tests.e2e.worlds import HuaweiWorld, TencentWorld, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from tests.e2e.running import Client, RunningService
+    import pytest
 
+    from tests.e2e.cloud_client import CloudClient, Failure
+    from tests.e2e.running import RunningService
 
-class Failure(NamedTuple):
-    """What a refused request was told."""
+WorldT = TypeVar("WorldT", bound="World[CloudClient]")
 
-    code: str
-    message: str
-
-
-@dataclass
-class World:
-    """A running service and two of its accounts."""
-
-    service: RunningService
-    client: Client
-    stranger: Client
-
-    # --- failing requests ---------------------------------------------------------------------------
-
-    def sdk(self, action: str, client: Client | None = None, **fields: Any) -> Failure:
-        """Call through the SDK's model of the action."""
-        error = (client or self.client).error(action, **fields)
-        return Failure(error.get_code(), error.get_message())
-
-    def json(self, action: str, members: dict[str, Any]) -> Failure:
-        """Call through the SDK with members that its models do not have."""
-        try:
-            answer = self.client.sdk.call_json(action, members)
-        except TencentCloudSDKException as error:
-            return Failure(error.get_code(), error.get_message())
-        raise AssertionError(answer)
-
-    def raw(self, action: str, body: object, headers: dict[str, str | None] | None = None, **signer: Any) -> Failure:
-        """Send what the SDK would not."""
-        answer = raw.signed(self.service.endpoint, self.client.keys, action, body, headers, **signer)
-        assert (answer.status, answer.values("content-type")) == (200, ["application/json"]), answer
-        return Failure(*answer.error)
-
-    def import_(self, key_id: str, parameters: Any, encrypted: str, valid_to: Any = None) -> Failure:
-        """Import, and be refused."""
-        return self.sdk(
-            "ImportKeyMaterial",
-            KeyId=key_id,
-            ImportToken=parameters.ImportToken,
-            EncryptedKeyMaterial=encrypted,
-            ValidTo=valid_to,
-        )
-
-    # --- what they need -----------------------------------------------------------------------------
-
-    def material(self) -> bytes:
-        """Return material of the right length."""
-        return secrets.token_bytes(self.service.instance.material_bytes)
-
-    def enabled_key(self) -> str:
-        """Return an EXTERNAL key that holds material."""
-        key_id = self.client.external_key()
-        self.client.bring(key_id, self.material())
-        return key_id
-
-    def generated_key(self) -> str:
-        """Return a key whose material the token generated."""
-        return str(self.client.call("CreateKey", Alias=f"g-{uuid.uuid4()}", Type=1).KeyId)
-
-    def ready(self, client: Client | None = None) -> tuple[str, Any, str]:
-        """Return a key without material, parameters for it, and material wrapped for them."""
-        client = client or self.client
-        key_id = client.external_key()
-        parameters = client.parameters(key_id)
-        return key_id, parameters, client.wrapped(parameters, self.material())
-
-    @contextlib.contextmanager
-    def database(self) -> Iterator[sqlite3.Connection]:
-        """Change rows behind the service's back."""
-        connection = sqlite3.connect(self.service.instance.database, timeout=10)
-        try:
-            yield connection
-            connection.commit()
-        finally:
-            connection.close()
-
-    # --- what must not change -----------------------------------------------------------------------
-
-    def shown(self, key_id: str | None) -> object:
-        """Return how many keys there are, and all that is known of one."""
-        count = self.client.call("ListKeyDetail", KeyUsage="ALL", Limit=1).TotalCount
-        if key_id is None:
-            return count
-        return count, self.client.call("DescribeKey", KeyId=key_id).KeyMetadata._serialize()
+NEVER_SAID: Final = re.compile(r"CKR_|[A-Za-z0-9+/]{45}|[0-9a-f]{32}|Traceback|sqlite", re.IGNORECASE)
+"""Words of the token, anything as long as a key, an import token or a ciphertext, and words of the inside."""
+BOUND_SECONDS: Final = 15
 
 
 @dataclass
@@ -119,42 +39,110 @@ class Attempt:
     says: str = ""
     """Part of the message."""
     undo: Callable[[], object] = lambda: None
+    leaves_traces: bool = False
+    """Its undoing makes keys."""
 
 
 @dataclass(frozen=True)
-class Way:
+class Way(Generic[WorldT]):
     """One way to reach a code."""
 
     code: str
     name: str
-    prepare: Callable[[World], Attempt] = field(repr=False)
+    prepare: Callable[[WorldT], Attempt] = field(repr=False)
     impatient: bool = False
-    """Needs the service with short deadlines."""
+    """Needs the service with short deadlines and a limit of keys."""
     everywhere: bool = True
     """Tried on every token, and not on one only because the token has no part in it."""
 
+    def __str__(self) -> str:
+        return f"{self.code}-{self.name}"
 
-WAYS: Final[list[Way]] = []
+
+class Ways(Generic[WorldT]):
+    """The ways into the error codes of one cloud."""
+
+    def __init__(self, world_of: Callable[[RunningService], WorldT]) -> None:
+        self._world_of = world_of
+        self._all: list[Way[WorldT]] = []
+
+    def reaches(
+        self, code: str, *, impatient: bool = False
+    ) -> Callable[[Callable[[WorldT], Attempt]], Callable[[WorldT], Attempt]]:
+        """Register the decorated preparation as a way to reach `code`."""
+
+        def register(prepare: Callable[[WorldT], Attempt]) -> Callable[[WorldT], Attempt]:
+            self._all.append(Way(code, prepare.__name__, prepare, impatient))
+            return prepare
+
+        return register
+
+    def add(self, code: str, name: str, prepare: Callable[[WorldT], Attempt], *, everywhere: bool = False) -> None:
+        """Register a way of a table: the first of a code is tried everywhere, another only if that is asked for."""
+        is_first = all(way.code != code for way in self._all)
+        self._all.append(Way(code, name, prepare, everywhere=everywhere or is_first))
+
+    def tried(self, *, everywhere: bool) -> list[Way[WorldT]]:
+        """Return the ways tried on every token, or those tried on one only."""
+        register_all()
+        return [way for way in self._all if way.everywhere is everywhere]
+
+    def codes(self) -> set[str]:
+        """Return the codes reached on every token."""
+        return {way.code for way in self.tried(everywhere=True)}
+
+    def stage(self, way: Way[WorldT], request: pytest.FixtureRequest) -> WorldT:
+        """Return the world that a way needs: the fixture `world`, or the service that waits for nothing long."""
+        if not way.impatient:
+            world: WorldT = request.getfixturevalue("world")
+            return world
+        running: RunningService = request.getfixturevalue("sm_service")
+        return self._world_of(running)
+
+
+TENCENT: Final = Ways(TencentWorld.of)
+HUAWEI: Final = Ways(HuaweiWorld.of)
 
 
 def reaches(
-    code: str, *, impatient: bool = False
-) -> Callable[[Callable[[World], Attempt]], Callable[[World], Attempt]]:
-    """Register the decorated preparation as a way to reach `code`."""
+    *, tencent: str, huawei: str, impatient: bool = False
+) -> Callable[[Callable[[World[CloudClient]], Attempt]], Callable[[World[CloudClient]], Attempt]]:
+    """Register the decorated preparation as a way to reach a code of each cloud."""
 
-    def register(prepare: Callable[[World], Attempt]) -> Callable[[World], Attempt]:
-        WAYS.append(Way(code, prepare.__name__, prepare, impatient))
+    def register(prepare: Callable[[World[CloudClient]], Attempt]) -> Callable[[World[CloudClient]], Attempt]:
+        TENCENT.reaches(tencent, impatient=impatient)(prepare)
+        HUAWEI.reaches(huawei, impatient=impatient)(prepare)
         return prepare
 
     return register
 
 
-def add(code: str, name: str, prepare: Callable[[World], Attempt]) -> None:
-    """Register a way of a table: only the first of a code is tried everywhere."""
-    WAYS.append(Way(code, name, prepare, everywhere=all(way.code != code for way in WAYS)))
+def add(name: str, prepare: Callable[[World[CloudClient]], Attempt], *, tencent: str, huawei: str) -> None:
+    """Register a way of a table with each cloud."""
+    TENCENT.add(tencent, name, prepare)
+    HUAWEI.add(huawei, name, prepare)
 
 
 def register_all() -> None:
-    """Fill `WAYS`: a module of ways registers them when it is imported."""
-    for name in ("ways_of_requests", "ways_of_imports"):
-        importlib.import_module(f"tests.e2e.{name}")
+    """Let every module of ways register them, which it does when it is imported."""
+    for name in ("ceremony", "tencent_requests", "tencent_imports", "huawei_requests", "huawei_imports"):
+        importlib.import_module(f"tests.e2e.ways_of_{name}")
+
+
+def walk(way: Way[WorldT], stage: WorldT) -> Failure:
+    """Send the request that must be refused, and look at the answer and at what is left."""
+    attempt = way.prepare(stage)
+    before = stage.client.shown(attempt.key_id)
+    started = time.monotonic()
+    try:
+        failure = attempt.send()
+    finally:
+        seconds = time.monotonic() - started
+        attempt.undo()
+    assert failure.code == way.code, failure
+    assert attempt.says in failure.message
+    assert not NEVER_SAID.search(failure.message)
+    assert seconds < BOUND_SECONDS
+    if not attempt.leaves_traces:
+        assert stage.client.shown(attempt.key_id) == before
+    return failure

@@ -22,7 +22,7 @@ from tests.fakes.hsm import FakeHsm
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from hsmkms.core.material import Edition
+    from hsmkms.core.material import Edition, SealedMaterial
     from hsmkms.core.records import RecordIdentity
     from hsmkms.core.secrets import SecretKey
 
@@ -57,6 +57,7 @@ class CountedHsm(FakeHsm):
         super().__init__(edition)
         self.pairs_made: list[PairId] = []
         self.secrets_opened = 0
+        self.materials_generated = 0
         self.before_pair: Callable[[], Awaitable[None]] = self.before_judging
 
     def share_with(self, other: CountedHsm) -> None:
@@ -71,6 +72,10 @@ class CountedHsm(FakeHsm):
         public, private = _pair(len(self.pairs_made))
         self.pairs_made.append(pair_id)
         return FreshPair(pair_id, public, self._seal(identity, private))
+
+    async def generate_material(self, owner: RecordIdentity) -> SealedMaterial:
+        self.materials_generated += 1
+        return await super().generate_material(owner)
 
     async def open_secret(self, identity: RecordIdentity, record: bytes) -> SecretKey:
         self.secrets_opened += 1

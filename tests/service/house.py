@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from hsmkms.core.credentials import Caller, Role
-from hsmkms.core.errors import HsmkmsError, ImportTokenOver, TicketEnd
+from hsmkms.core.errors import HsmkmsError, ImportTokenOver, StoreUnavailable, TicketEnd
 from hsmkms.core.ids import AccessId, AccountName, Instant, KeyId, RequestId
 from hsmkms.core.keys import Origin
 from hsmkms.core.material import Edition
 from hsmkms.core.wrapping import WrappingAlgorithm
+from hsmkms.service.auth_tokens import AuthTokenUseCases
 from hsmkms.service.commands import (
     CreateKey,
     DeleteMaterial,
@@ -59,6 +60,7 @@ class Settings:
     algorithms: tuple[WrappingAlgorithm, ...] = tuple(WrappingAlgorithm)
     ready_pairs: int = 0
     patience_seconds: float = 10.0
+    most_keys: int = 0
 
 
 class House:
@@ -75,15 +77,17 @@ class House:
             self.hsm, edition, ready_pairs=settings.ready_pairs, patience_seconds=settings.patience_seconds
         )
         self.credentials = CredentialUseCases(self.store, self.hsm, self.clock, edition)
+        self.auth_tokens = AuthTokenUseCases(self.store, self.clock)
         issuing = IssuingSettings(DAY, settings.tickets_per_pair, settings.max_attempts)
         offer = Offer(self.hsm, settings.algorithms)
         self.service = Service(
             edition,
             offer,
-            KeyUseCases(self.store, self.hsm, self.clock, edition),
+            KeyUseCases(self.store, self.hsm, self.clock, edition, most_keys=settings.most_keys),
             IssuingUseCases(self.store, self.clock, offer, pool=self.pool, settings=issuing),
             ImportUseCases(self.store, self.hsm, self.clock, edition, offer),
             self.credentials,
+            self.auth_tokens,
         )
         self.sweeper = Sweeper(self.store, self.clock, self.credentials, parameters_valid_seconds=DAY)
         self.caller: Caller
@@ -140,8 +144,10 @@ class House:
         await self.run(command)
         return command
 
-    async def switch(self, key_id: KeyId, *, on: bool) -> None:
-        await self.service.execute(self.caller, SwitchKey(key_id, on))
+    async def switch(self, key_id: KeyId, *, on: bool) -> KeyShown:
+        shown = await self.service.execute(self.caller, SwitchKey(key_id, on))
+        assert isinstance(shown, KeyShown)
+        return shown
 
     async def delete(self, key_id: KeyId) -> None:
         await self.service.execute(self.caller, DeleteMaterial(key_id))
@@ -216,6 +222,11 @@ class BreakableStore:
 
 def _is_a_store(store: BreakableStore) -> Store:
     return store  # mypy proves it
+
+
+def out_of_reach() -> None:
+    """Stand for a transaction that nobody may begin."""
+    raise StoreUnavailable
 
 
 class Killed(BaseException):

@@ -17,6 +17,7 @@ from hsmkms.core.ids import AccessId, AccountName
 from hsmkms.core.material import Edition
 from hsmkms.core.secrets import SecretKey
 from hsmkms.service.credentials import SECRET_KEPT_SECONDS
+from tests.service.house import out_of_reach
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,7 +73,7 @@ async def test_neither_database_nor_audit_trail_nor_printing_shows_the_secret(
     secret = issued.secret.reveal().decode()
     assert secret not in repr(issued) + repr(opened) + repr(await house.events())
     [event] = await house.events(EventTag.CREDENTIAL_CREATED)
-    assert event.detail == {"access_id": issued.access_id, "roles": "admin,importer"}
+    assert event.detail == {"access_id": issued.access_id, "roles": "admin,importer", "auth_token": False}
 
 
 async def test_an_unknown_access_id_opens_nothing_and_never_asks_the_token(house: House) -> None:
@@ -100,7 +101,7 @@ async def test_a_pass_every_minute_forgets_a_secret_within_five_minutes(house: H
     assert 239 + 60 <= SECRET_KEPT_SECONDS == 300
 
 
-def _switch_off(path: Path, access_id: AccessId) -> None:
+def switch_off(path: Path, access_id: AccessId) -> None:
     """Switch a credential off behind the service's back, as another process does."""
     with closing(sqlite3.connect(path)) as connection, connection:
         changed = connection.execute("UPDATE credentials SET switched_on = 0 WHERE access_id = ?", (access_id,))
@@ -111,7 +112,7 @@ async def test_one_switched_off_stops_within_five_seconds(
     house: House, issued: IssuedCredential, tmp_path: Path
 ) -> None:
     assert await house.credentials.open(issued.access_id) is not None
-    _switch_off(tmp_path / "hsmkms.db", issued.access_id)
+    switch_off(tmp_path / "hsmkms.db", issued.access_id)
     house.clock.advance(5)
     assert await house.credentials.open(issued.access_id) is None
     assert len(house.credentials._kept) == 0
@@ -123,7 +124,7 @@ async def test_one_switched_off_stops_at_once_when_the_clock_was_set_back(
     await house.credentials.open(issued.access_id)
     house.clock.advance(200)
     await house.credentials.open(issued.access_id)
-    _switch_off(tmp_path / "hsmkms.db", issued.access_id)
+    switch_off(tmp_path / "hsmkms.db", issued.access_id)
     house.clock.advance(-100)
     assert await house.credentials.open(issued.access_id) is None
 
@@ -136,7 +137,9 @@ async def test_one_made_by_another_process_holds_at_once(
     identity = records.of_credential(ACCOUNT, access_id, Edition.FIPS)
     record = await house.hsm.protect_secret(identity, SecretKey(b"elsewhere"))
     async with (await opened()).writing() as writing:
-        await writing.add_credential(Credential(access_id, house.caller.account, ROLES, record, house.clock.now()))
+        await writing.add_credential(
+            Credential(access_id, house.caller.account, ROLES, house.clock.now(), record=record)
+        )
     found = await house.credentials.open(access_id)
     assert found is not None
     assert found.secret.reveal() == b"elsewhere"
@@ -149,7 +152,7 @@ async def test_a_record_of_another_access_id_does_not_open(house: House, issued:
     stolen = AccessId("AKIDthief")
     async with house.sql.writing() as writing:
         await writing.add_credential(
-            Credential(stolen, house.stranger.account, ROLES, credential.record, house.clock.now())
+            Credential(stolen, house.stranger.account, ROLES, house.clock.now(), record=credential.record)
         )
     with pytest.raises(RecordBroken):
         await house.credentials.open(stolen)
@@ -187,7 +190,7 @@ async def test_a_bounded_number_of_secrets_is_kept(
 
 async def test_at_one_instant_neither_token_nor_database_is_asked_twice(house: House, issued: IssuedCredential) -> None:
     await house.credentials.open(issued.access_id)
-    house.store.reading = _out_of_reach  # type: ignore[assignment]
+    house.store.reading = out_of_reach  # type: ignore[assignment]
     assert await house.credentials.open(issued.access_id) is not None
     house.clock.advance(4)
     assert await house.credentials.open(issued.access_id) is not None
@@ -195,7 +198,3 @@ async def test_at_one_instant_neither_token_nor_database_is_asked_twice(house: H
     house.clock.advance(1)
     with pytest.raises(StoreUnavailable):
         await house.credentials.open(issued.access_id)
-
-
-def _out_of_reach() -> None:
-    raise StoreUnavailable

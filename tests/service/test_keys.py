@@ -95,8 +95,9 @@ async def test_switching_writes_one_event_for_each_change_and_none_for_no_change
     key_id = await house.key()
     await house.imported(key_id)
     for on in (True, False, False, True, True):
-        await house.switch(key_id, on=on)
-        assert await house.state(key_id) is (KeyState.ENABLED if on else KeyState.DISABLED)
+        shown = await house.switch(key_id, on=on)
+        assert shown.state is await house.state(key_id) is (KeyState.ENABLED if on else KeyState.DISABLED)
+        assert shown.key == await house.key_row(key_id)
     tags = [event.tag for event in await house.events(EventTag.KEY_ENABLED, EventTag.KEY_DISABLED)]
     assert tags == [EventTag.KEY_DISABLED, EventTag.KEY_ENABLED]
 

@@ -36,6 +36,7 @@ INDEXED: dict[str, ClauseElement] = {
     "OPEN_PAIR_OF": queries.OPEN_PAIR_OF,
     "ACCOUNT": queries.ACCOUNT,
     "CREDENTIAL": queries.CREDENTIAL,
+    "CREDENTIAL_OF_TOKEN": queries.CREDENTIAL_OF_TOKEN,
     "LAST_DIGEST": queries.LAST_DIGEST,
     "EVENTS_AFTER": queries.EVENTS_AFTER,
 }

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 SHUTDOWN_SECONDS = 5.0
 
 
+async def no_obstacle() -> str | None:
+    """Find nothing: a service in order."""
+    return None
+
+
 @dataclass
 class Serving:
     """A served app."""

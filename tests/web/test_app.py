@@ -10,7 +10,7 @@ import pytest
 
 from hsmkms.log import REQUEST_ID
 from hsmkms.web.app import App, Health, Limits, build_app
-from tests.web.serving import PlainDialect, connected, exchange, read_answer, serving
+from tests.web.serving import PlainDialect, connected, exchange, no_obstacle, read_answer, serving
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from hsmkms.dialects.base import RequestHead
 
 LIMIT = 64 * 1024
-
-
-async def no_obstacle() -> str | None:
-    return None
 
 
 def app(dialect: PlainDialect, limits: Limits | None = None, health: Health | None = None) -> App:
@@ -81,7 +77,27 @@ async def test_what_no_dialect_claims_is_not_found() -> None:
     async with serving(app(dialect)) as served:
         answer = await exchange(served.port, post(b"", target=b"/unclaimed"))
     assert (answer.status, answer.json) == (404, {"error": "not found"})
+    assert uuid.UUID(answer.headers["X-Request-Id"]).version == 4
     assert not dialect.seen
+
+
+async def test_what_no_dialect_answers_has_the_identifier_of_its_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    known: list[str | None] = []
+
+    def noting(record: logging.LogRecord) -> bool:
+        if record.getMessage() == "request":
+            known.append(REQUEST_ID.get())
+        return True
+
+    caplog.handler.addFilter(noting)
+    targets = [b"/unclaimed", b"/healthz", b"/readyz"]
+    async with serving(app(PlainDialect())) as served:
+        lines = [b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n" % target for target in targets]
+        answers = [await exchange(served.port, line) for line in lines]
+    caplog.handler.removeFilter(noting)
+    assert [answer.headers["X-Request-Id"] for answer in answers] == known
+    assert len(set(known)) == 3
 
 
 async def test_every_method_and_every_target_reach_the_dialect() -> None:
@@ -340,4 +356,5 @@ async def test_alive_and_not_ready(check: Callable[[], Awaitable[str | None]], r
     assert ready.status == 503
     assert ready.json["status"] == "not ready"
     assert reason in ready.json["reason"]
+    assert uuid.UUID(ready.headers["X-Request-Id"]).version == 4
     assert b"needle" not in ready.body

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from hsmkms.core.errors import ConfigurationInvalid
 from hsmkms.web.app import App, Health, Limits, build_app
 from hsmkms.web.server import tls_context
-from tests.web.serving import PlainDialect, connected, exchange, read_answer, serving
+from tests.web.serving import PlainDialect, connected, exchange, no_obstacle, read_answer, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from hsmkms.dialects.base import RequestHead
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
-
-
-async def no_obstacle() -> str | None:
-    return None
 
 
 def app(dialect: PlainDialect) -> App:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +22,7 @@ from hsmkms.dialects.tencent.dialect import TencentDialect
 from hsmkms.service import commands
 from hsmkms.web.app import Health, Limits, build_app
 from tests.dialects.scripted_service import ACCESS_ID, KEY_ID, NOW, SECRET, ScriptedService, StoppedClock, shown
-from tests.web.serving import serving
+from tests.web.serving import no_obstacle, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,29 +31,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp:DeprecationWarning")
 
 
-async def no_obstacle() -> str | None:
-    return None
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
 @pytest.fixture
-def service() -> ScriptedService:
-    return ScriptedService()
-
-
-@pytest.fixture
-def clock() -> StoppedClock:
-    return StoppedClock(int(time.time()))
-
-
-@pytest.fixture
-async def port(service: ScriptedService, clock: StoppedClock) -> AsyncIterator[int]:
+async def port(service: ScriptedService, clock: StoppedClock, no_proxy: None) -> AsyncIterator[int]:
     dialect = TencentDialect(service, clock, Edition.FIPS)
     async with serving(build_app([dialect], Limits(), Health(no_obstacle))) as served:
         yield served.port
@@ -119,7 +98,7 @@ async def test_parameters_are_fetched_and_material_is_imported(port: int, servic
 async def test_the_actions_without_a_key(port: int, service: ScriptedService) -> None:
     assert (await call(port, "GetRegions")).Regions == ["on-prem"]
     assert (await call(port, "ListAlgorithms")).SymmetricAlgorithms[0].Algorithm == "AES_256"
-    service.outcome = commands.ServiceShown(Edition.FIPS, (), 3)
+    service.outcome = commands.ServiceShown(Edition.FIPS, (), 3, 0)
     status = await call(port, "GetServiceStatus")
     assert (status.ServiceEnabled, status.InvalidType, status.CmkUserCount) == (True, 1, 3)
     service.outcome = commands.KeysShown(1, [shown()])
@@ -204,3 +183,12 @@ async def test_a_body_over_the_limit_is_an_exception_and_not_a_broken_connection
 async def test_a_defect_is_an_internal_error_to_the_client(port: int, service: ScriptedService) -> None:
     service.outcome = commands.Done()  # no outcome of DescribeKey
     assert (await refused(port, "DescribeKey", {"KeyId": KEY_ID}))[0] == "InternalError"
+
+
+async def test_the_log_says_who_was_not_believed_and_why(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    await refused(port, "GetRegions", access_id="AKIDUNKNOWN")
+    [line] = [record.__dict__ for record in caplog.records if record.message == "request"]
+    assert (line["dialect"], line["status"], line["code"]) == ("tencent", 200, "AuthFailure.SecretIdNotFound")
+    assert (line["fault"], line["claimed_access_id"]) == ("CredentialUnknown", "AKIDUNKNOWN")
+    assert not [value for value in line.values() if "Signature=" in str(value)]

@@ -18,24 +18,23 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core.errors import (
     AuthorizationMalformed,
-    CredentialUnknown,
     FieldInvalid,
     FieldMissing,
     SignatureExpired,
     SignatureMismatch,
 )
 from hsmkms.core.ids import AccessId, to_seconds
-from hsmkms.core.secrets import SecretKey
+from hsmkms.dialects import signatures
 
 if TYPE_CHECKING:
     from hsmkms.core.ids import Instant
+    from hsmkms.core.secrets import SecretKey
     from hsmkms.dialects.base import RequestHead
     from hsmkms.service.commands import OpenCredential
 
@@ -45,15 +44,13 @@ WINDOW_SECONDS: Final = 300
 
 _SERVICE: Final = "kms"
 _TERMINATOR: Final = "tc3_request"
-_ALWAYS_SIGNED: Final = frozenset({"host", "content-type"})
+_ALWAYS_SIGNED: Final = ("content-type", "host")
 _AUTHORIZATION: Final = re.compile(
     SCHEME + r" Credential=(?P<access_id>[A-Za-z0-9_-]{1,128})/(?P<date>\d{4}-\d{2}-\d{2})/kms/tc3_request,"
     r" *SignedHeaders=(?P<signed>[a-z0-9-]+(?:;[a-z0-9-]+)*), *Signature=(?P<signature>[0-9a-f]{64})",
     re.ASCII,
 )
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,11}", re.ASCII)
-_NOBODY: Final = SecretKey(secrets.token_bytes(32))
-"""Stands in for the secret of an access id that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +83,13 @@ def read_claim(head: RequestHead, now: Instant) -> Claim:
         )
     if any(head.values("x-tc-token")):
         raise AuthorizationMalformed("Temporary credentials (X-TC-Token) are not offered by this service.")
-    signed_headers = tuple(match["signed"].split(";"))
-    if len(set(signed_headers)) != len(signed_headers) or not _ALWAYS_SIGNED.issubset(signed_headers):
-        raise AuthorizationMalformed("SignedHeaders must name content-type and host, and no header twice.")
+    signed = signatures.header_names(match["signed"], _ALWAYS_SIGNED)
     timestamp = _read_timestamp(head)
     if abs(int(timestamp) - to_seconds(now)) > WINDOW_SECONDS:
         raise SignatureExpired
     if match["date"] != datetime.fromtimestamp(int(timestamp), UTC).strftime("%Y-%m-%d"):
         raise SignatureMismatch("The date in Credential must be the UTC date of X-TC-Timestamp.")
-    return Claim(AccessId(match["access_id"]), match["date"], timestamp, signed_headers, match["signature"])
+    return Claim(AccessId(match["access_id"]), match["date"], timestamp, signed, match["signature"])
 
 
 def verify(head: RequestHead, body: bytes, claim: Claim, credential: OpenCredential | None) -> OpenCredential:
@@ -110,18 +105,14 @@ def verify(head: RequestHead, body: bytes, claim: Claim, credential: OpenCredent
         raise SignatureMismatch(
             "X-TC-Content-SHA256 must be absent or the SHA-256 of the body: unsigned payloads are not accepted."
         )
-    values = _signed_values(head, claim.signed_headers)
-    key = _signing_key(_NOBODY if credential is None else credential.secret, claim.date)
+    values = signatures.header_values(head, claim.signed_headers)
+    key = _signing_key(signatures.secret_to_try(credential), claim.date)
     # The SDKs sign a header's value as it stands, the documentation lower-cases it: either is the client's right.
     matches = [
         hmac.compare_digest(_signature(key, claim, _canonical_request(head, claim, spelled, digest)), claim.signature)
         for spelled in (values, [value.lower() for value in values])
     ]
-    if credential is None:
-        raise CredentialUnknown
-    if not any(matches):
-        raise SignatureMismatch
-    return credential
+    return signatures.believed(credential, matches=any(matches))
 
 
 def _read_timestamp(head: RequestHead) -> str:
@@ -133,18 +124,8 @@ def _read_timestamp(head: RequestHead) -> str:
     return timestamps[0]
 
 
-def _signed_values(head: RequestHead, names: tuple[str, ...]) -> list[str]:
-    values: list[str] = []
-    for name in names:
-        found = head.values(name)
-        if len(found) != 1:
-            raise SignatureMismatch(f"The signed header {name} must be in the request exactly once.")
-        values += found
-    return values
-
-
 def _canonical_request(head: RequestHead, claim: Claim, values: list[str], digest: str) -> bytes:
-    headers = "".join(f"{name}:{value}\n" for name, value in zip(claim.signed_headers, values, strict=True))
+    headers = signatures.header_lines(claim.signed_headers, values)
     lines = (head.method, head.path, head.query, headers, ";".join(claim.signed_headers), digest)
     return "\n".join(lines).encode("latin-1")
 

@@ -12,7 +12,9 @@ from hsmkms.core.keys import KeyState, KeyUsage, Origin
 from hsmkms.core.secrets import ImportToken
 from hsmkms.core.wrapping import WRAPPING_KEY_SPEC, WrappingAlgorithm
 from hsmkms.dialects import strict_base64
+from hsmkms.dialects.base import NO_KEYS, Ready, at_once
 from hsmkms.dialects.tencent import fields, wire
+from hsmkms.dialects.wire_models import WireRequest
 from hsmkms.service import commands
 
 if TYPE_CHECKING:
@@ -22,10 +24,13 @@ if TYPE_CHECKING:
     from hsmkms.dialects.tencent.fields import View
     from hsmkms.service.commands import Command, Outcome
 
-RequestT = TypeVar("RequestT", bound=wire.Request)
+RequestT = TypeVar("RequestT", bound=WireRequest)
 OutcomeT = TypeVar("OutcomeT", bound="Outcome")
 
 _ALIAS: Final = re.compile(r"(?!kms-)[A-Za-z0-9][A-Za-z0-9_-]{0,59}", re.ASCII)
+_ALIAS_RULE: Final = (
+    "The alias must be 1 to 60 letters, digits, '-' or '_', start with a letter or digit, and not start with 'kms-'."
+)
 _EXTERNAL_TYPE: Final = 2
 _TYPES: Final[Mapping[int, Origin]] = {1: Origin.GENERATED, _EXTERNAL_TYPE: Origin.EXTERNAL}
 _USAGES_ELSEWHERE: Final = frozenset(
@@ -61,16 +66,6 @@ _USAGE_FILTERS: Final[Mapping[str, KeyUsage | None]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """An outcome that needs no service."""
-
-    outcome: Outcome
-
-
-NO_KEYS: Final = Ready(commands.KeysShown(0, ()))
-
-
-@dataclass(frozen=True, slots=True)
 class Action(Generic[RequestT, OutcomeT]):
     """One action: its wire form, the command it asks for, and the fields of its reply."""
 
@@ -90,7 +85,7 @@ class Action(Generic[RequestT, OutcomeT]):
 
 def _create_key(_view: View, request: wire.CreateKey) -> Command:
     if not _ALIAS.fullmatch(request.Alias):
-        raise errors.AliasInvalid
+        raise errors.AliasInvalid(_ALIAS_RULE)
     if request.Type not in _TYPES:
         raise errors.KeyTypeInvalid("Type must be 1 (generated in the token) or 2 (EXTERNAL, to be imported).")
     if request.KeyUsage in _USAGES_ELSEWHERE:
@@ -170,10 +165,6 @@ def _get_service_status(_view: View, _request: wire.GetServiceStatus) -> Command
     return commands.DescribeService()
 
 
-def _at_once(_view: View, _request: wire.Request) -> Ready:
-    return Ready(commands.Done())
-
-
 ACTIONS: Final[Mapping[str, Action[Any, Any]]] = {
     "CreateKey": Action(wire.CreateKey, _create_key, fields.created),
     "DescribeKey": Action(wire.DescribeKey, _describe_key, fields.described),
@@ -186,6 +177,6 @@ ACTIONS: Final[Mapping[str, Action[Any, Any]]] = {
     "EnableKey": Action(wire.EnableKey, _enable_key, fields.nothing),
     "DisableKey": Action(wire.DisableKey, _disable_key, fields.nothing),
     "GetServiceStatus": Action(wire.GetServiceStatus, _get_service_status, fields.service_status),
-    "GetRegions": Action(wire.GetRegions, _at_once, fields.regions),
-    "ListAlgorithms": Action(wire.ListAlgorithms, _at_once, fields.algorithms),
+    "GetRegions": Action(wire.GetRegions, at_once, fields.regions),
+    "ListAlgorithms": Action(wire.ListAlgorithms, at_once, fields.algorithms),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,10 +15,11 @@ from hsmkms.core.errors import (
     ProtocolUnsupported,
     VersionUnknown,
 )
-from hsmkms.dialects import strict_json
-from hsmkms.dialects.base import Reply
+from hsmkms.dialects import claiming, strict_json
+from hsmkms.dialects.base import Ready, Reply
+from hsmkms.dialects.refusing import facts_of
 from hsmkms.dialects.tencent import auth
-from hsmkms.dialects.tencent.codec import ACTIONS, Ready
+from hsmkms.dialects.tencent.codec import ACTIONS
 from hsmkms.dialects.tencent.fields import View
 from hsmkms.dialects.tencent.refusals import refusal
 
@@ -37,7 +37,6 @@ DEFAULT_REGIONS: Final = ("on-prem",)
 """The SDKs take any region and we read none; a cloud's region name here would say that the keys are there."""
 
 _HEADERS: Final = (("Content-Type", "application/json"),)
-_LEGACY_QUERY: Final = re.compile(r"(?:^|&)Action=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +51,21 @@ class TencentDialect:
 
     def claims(self, head: RequestHead) -> bool:
         """Tell whether the request is of API 3.0 or of its predecessor, or says nothing of what it is."""
-        authorizations = head.values("authorization")
-        if any(each.startswith(auth.SCHEME) for each in authorizations):
-            return True
-        if any(name.lower().startswith("x-tc-") for name, _value in head.headers):
-            return True
-        if authorizations or head.values("x-auth-token"):
-            return False
-        return bool(_LEGACY_QUERY.search(head.query)) or (head.method == "POST" and head.path == "/")
+        return claiming.claimant(head) is claiming.Cloud.TENCENT
 
     async def answer(self, head: RequestHead, body: bytes, request_id: RequestId) -> Reply:
         """Answer one request."""
+        caller = None
         try:
             caller = await self._authenticate(head, body, request_id)
-        except HsmkmsError as error:
-            return self.refuse(head, error, request_id)
-        try:
             shown = await self._serve(caller, head, body)
         except HsmkmsError as error:
-            return self._refuse(head, error, request_id, caller)
-        return _reply(head, request_id, shown, "OK", caller)
+            return _refused(head, error, request_id, caller)
+        return _reply(head, request_id, shown, {"code": "OK"}, caller)
 
     def refuse(self, head: RequestHead, error: HsmkmsError, request_id: RequestId) -> Reply:
         """Say `error` as this API does."""
-        return self._refuse(head, error, request_id, None)
-
-    def _refuse(self, head: RequestHead, error: HsmkmsError, request_id: RequestId, caller: Caller | None) -> Reply:
-        said = refusal(error)
-        shown: JsonObject = {"Error": {"Code": said.code, "Message": said.message}}
-        return _reply(head, request_id, shown, said.code, caller)
+        return _refused(head, error, request_id, None)
 
     async def _authenticate(self, head: RequestHead, body: bytes, request_id: RequestId) -> Caller:
         if head.method != "POST":
@@ -111,9 +96,16 @@ def _the(head: RequestHead, name: str) -> str:
     return values[0]
 
 
-def _reply(head: RequestHead, request_id: RequestId, shown: JsonObject, code: str, caller: Caller | None) -> Reply:
+def _refused(head: RequestHead, error: HsmkmsError, request_id: RequestId, caller: Caller | None) -> Reply:
+    said = refusal(error)
+    shown: JsonObject = {"Error": {"Code": said.code, "Message": said.message}}
+    return _reply(head, request_id, shown, facts_of(head, error, said.code), caller)
+
+
+def _reply(
+    head: RequestHead, request_id: RequestId, shown: JsonObject, facts: dict[str, str], caller: Caller | None
+) -> Reply:
     response: JsonObject = {**shown, "RequestId": request_id}
-    facts = {"code": code}
     # Any other action is the caller's free text, which has no place in a log.
     for action in ACTIONS.keys() & set(head.values("x-tc-action")):
         facts["action"] = action

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hsmkms.core.ids import Account, Instant
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.dialects.strict_json import JsonObject, JsonValue
-    from hsmkms.service.commands import Done, ImportParameters, KeyShown, KeysShown, ServiceShown
+    from hsmkms.service.commands import Done, ImportParameters, KeyShown, KeysShown, Outcome, ServiceShown
 
 ORIGINS: Final[Mapping[Origin, str]] = {Origin.EXTERNAL: "EXTERNAL", Origin.GENERATED: "TENCENT_KMS"}
 STANDARDS: Final[Mapping[Edition, int]] = {Edition.FIPS: 2, Edition.SM: 4}
@@ -41,7 +41,7 @@ class View:
     offered: Collection[WrappingAlgorithm]
 
 
-def nothing(_view: View, _outcome: Done) -> JsonObject:
+def nothing(_view: View, _outcome: Outcome) -> JsonObject:
     """Return the reply of an action that shows nothing."""
     return {}
 
@@ -106,7 +106,7 @@ def service_status(_view: View, outcome: ServiceShown) -> JsonObject:
         "ExclusiveHSMEnabled": False,
         "SubscriptionInfo": "",
         "CmkUserCount": outcome.keys,
-        "CmkLimit": _NO_LIMIT,
+        "CmkLimit": outcome.most_keys or _NO_LIMIT,
         "ExclusiveHSMList": [],
         "IsAllowedDataKeyHosted": False,
         "DataKeyLimit": 0,

@@ -2,25 +2,19 @@
 
 Sources: the error code tables of the Tencent Cloud KMS API 2019-01-18 and its common error codes.
 
-Laws:
-
-- the table is total over `CallerFault` and `ServiceFault`;
-- a caller's fault is answered with its own sentence; a fault of ours with its class's sentence only, whatever the
-  instance says, so that nothing of the inside gets out.
+Law: the table is total over `CallerFault` and `ServiceFault`.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core import errors
+from hsmkms.dialects.refusing import row_and_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_logger = logging.getLogger(__name__)
 
 _INTERNAL: Final = "InternalError"
 _INVALID: Final = "InvalidParameter"
@@ -33,6 +27,8 @@ CODES: Final[Mapping[type[errors.HsmkmsError], str]] = {
     errors.CredentialUnknown: "AuthFailure.SecretIdNotFound",
     errors.SignatureMismatch: "AuthFailure.SignatureFailure",
     errors.SignatureExpired: "AuthFailure.SignatureExpire",
+    errors.AuthTokenUnknown: "AuthFailure.InvalidAuthorization",
+    errors.AccountForeign: "AuthFailure.UnauthorizedOperation",
     # what do you ask
     errors.ProtocolUnsupported: "UnsupportedProtocol",
     errors.ActionUnknown: "InvalidAction",
@@ -45,6 +41,7 @@ CODES: Final[Mapping[type[errors.HsmkmsError], str]] = {
     errors.NotOffered: _INVALID,
     errors.AliasInvalid: "InvalidParameterValue.InvalidAlias",
     errors.AliasTaken: "InvalidParameterValue.AliasAlreadyExists",
+    errors.TooManyKeys: "LimitExceeded.CmkLimitExceeded",
     errors.KeyTypeInvalid: "InvalidParameterValue.InvalidType",
     errors.KeyUsageInvalid: "InvalidParameterValue.InvalidKeyUsage",
     errors.KeyUsageNotOffered: "UnsupportedOperation.UnsupportedKeyUsageInCurrentRegion",
@@ -84,11 +81,4 @@ class Refusal:
 
 def refusal(error: errors.HsmkmsError) -> Refusal:
     """Return how this dialect says `error`."""
-    code = CODES.get(type(error))
-    if code is not None and isinstance(error, errors.CallerFault):
-        return Refusal(code, error.message)
-    if code is None:
-        _logger.error("an error that no caller may see reached the wire", exc_info=error)
-        return Refusal(_INTERNAL, errors.InternalFault.text)
-    _logger.warning("request not served", extra={"fault": type(error).__name__, "reason": error.message})
-    return Refusal(code, error.text)
+    return Refusal(*row_and_sentence(error, CODES))

@@ -92,6 +92,13 @@ async def test_the_exact_bytes_of_a_refusal(service: ScriptedService, dialect: T
         b'{"Response": {"Error": {"Code": "ResourceUnavailable.CmkNotFound", "Message": "There is no such key in '
         b'this account."}, "RequestId": "5b0b6c8a-3d6c-4a57-8a4e-0d4a3f0f2c11"}}'
     )
+    assert reply.facts == {
+        "code": "ResourceUnavailable.CmkNotFound",
+        "fault": "KeyNotFound",
+        "action": "DescribeKey",
+        "account": "acme",
+        "access_id": "AKIDEXAMPLE",
+    }
 
 
 async def test_what_needs_no_service_asks_for_none(service: ScriptedService, dialect: TencentDialect) -> None:
@@ -193,7 +200,33 @@ async def test_signature_v1_is_refused(dialect: TencentDialect) -> None:
         (RequestHead("POST", "/", (("Authorization", "AWS4-HMAC-SHA256 x"),)), False),
         (RequestHead("POST", "/", (("Authorization", "SDK-HMAC-SHA256 x"),)), False),
         (RequestHead("POST", "/", (("X-Auth-Token", "x"),)), False),
+        (RequestHead("POST", "/", (("authorization", "tc3-hmac-sha256 x"),)), True),
+        (RequestHead("POST", "/", (("Authorization", "Bearer x"),)), True),
     ],
 )
 def test_what_is_this_dialects(head: RequestHead, claimed: bool, dialect: TencentDialect) -> None:
     assert dialect.claims(head) is claimed
+
+
+@pytest.mark.parametrize(
+    ("how", "fault"),
+    [
+        ({"access_id": "AKIDUNKNOWN"}, "CredentialUnknown"),
+        ({"access_id": "AKIDUNKNOWN", "signed": ("host",)}, "AuthorizationMalformed"),
+        ({"access_id": "AKIDUNKNOWN", "at": 1}, "SignatureExpired"),
+        ({"access_id": "AKIDEXAMPLE", "secret": "another"}, "SignatureMismatch"),
+    ],
+)
+async def test_who_was_not_believed_is_named_in_the_facts(
+    how: dict[str, Any], fault: str, dialect: TencentDialect
+) -> None:
+    head, body = Signer(**how).sign("GetRegions", {})
+    facts = (await dialect.answer(head, body, REQUEST_ID)).facts
+    assert (facts["fault"], facts["claimed_access_id"]) == (fault, how["access_id"])
+    assert set(facts) == {"code", "fault", "claimed_access_id", "action"}
+
+
+async def test_a_fault_that_is_not_of_authentication_names_no_claim(dialect: TencentDialect) -> None:
+    head, body = Signer(method="GET").sign("GetRegions", {})
+    facts = {"code": "UnsupportedProtocol", "fault": "ProtocolUnsupported", "action": "GetRegions"}
+    assert (await dialect.answer(head, body, REQUEST_ID)).facts == facts
