@@ -5,7 +5,7 @@ The rooms, from the top down; imports point down only (`lint-imports` holds them
 - `cli`: the commands;
 - `supervisor`, `instance`: starts and replaces the processes of `serve`; makes self-contained instances for tests;
 - `wiring`: the only place that names adapters;
-- `web`: the only importer of aiohttp;
+- `web`: the only importer of aiohttp; beside it `client`, what a customer's machine does, over the API alone;
 - `dialects`: one cloud's API each, bytes in and bytes out;
 - `service`: the use cases, the order of steps;
 - `audit`, `hsm`, `store`: the hash chain, the token, the database, blind to each other;

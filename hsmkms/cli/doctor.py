@@ -27,7 +27,7 @@ _FILE_WIDTH: Final = 160
 
 
 def doctor(config_path: ConfigOption, as_json: JsonOption = False) -> None:
-    """Try out what this token really does, per wrapping algorithm and per length, and show every exception.
+    """Try out what this token really does, per wrapping algorithm, length and cipher, and show every exception.
 
     The token must have been initialised ('hsmkms init'); nothing in it is changed. Exit code 78 if the service would
     refuse to start with it.
@@ -73,6 +73,8 @@ def _show(console: Console, report: TokenReport, configured: Collection[Wrapping
         )
     console.print(algorithms)
     console.print()
+    console.print(_ciphers(report))
+    console.print()
     for finding in report.algorithms:
         if finding.works:
             console.print(_lengths(finding, report.edition.material_bytes))
@@ -95,6 +97,13 @@ def _offered(finding: AlgorithmFinding, configured: Collection[WrappingAlgorithm
     if finding.algorithm not in configured:
         return "no: not in import.wrapping_algorithms"
     return "yes" if finding.works else "no"
+
+
+def _ciphers(report: TokenReport) -> Table:
+    table = Table("cipher of keys", "offered to clients", box=None)
+    for finding in report.ciphers:
+        table.add_row(finding.algorithm.value, "yes" if finding.works else escape(f"no: {finding.why_not}"))
+    return table
 
 
 def _accepted(finding: AlgorithmFinding) -> str:

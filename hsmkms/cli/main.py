@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hsmkms import __version__, config, log
-from hsmkms.cli import credentials, doctor, installing, keys
+from hsmkms.cli import credentials, doctor, importing, installing, keys
 from hsmkms.cli.running import ConfigOption, saying
 from hsmkms.supervisor import Supervisor
 
@@ -24,6 +24,8 @@ app.add_typer(keys.app, name="key")
 app.command("new")(installing.new)
 app.command("init")(installing.init)
 app.command("doctor")(doctor.doctor)
+app.command("import-key", rich_help_panel=importing.PANEL)(importing.import_key)
+app.command("wrap", rich_help_panel=importing.PANEL)(importing.wrap)
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
-from hsmkms.core.errors import CallerFault, HsmkmsError, OperatorFault, TemporarilyUnavailable
+from hsmkms.core.errors import (
+    CallerFault,
+    ClientFault,
+    HsmkmsError,
+    InputUnusable,
+    OperatorFault,
+    TemporarilyUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -23,10 +30,15 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else on standard output.")]
 
+_REFUSED: Final = 1
+_WRONG_INPUT: Final = 2
+"""As a command line that is itself wrong."""
 _EXIT_CODES: Final = (
     (OperatorFault, os.EX_CONFIG),
     (TemporarilyUnavailable, os.EX_TEMPFAIL),
     (CallerFault, os.EX_DATAERR),
+    (InputUnusable, _WRONG_INPUT),
+    (ClientFault, _REFUSED),
 )
 
 

@@ -9,7 +9,9 @@ Laws:
 - a key only ever has the same material: its fingerprint, once set, outlives deletion and expiry;
 - an import is allowed in Enabled and PendingImport and never switches a key on;
 - material may be deleted in Enabled and Disabled;
-- a key scheduled for deletion keeps its alias and description;
+- a key scheduled for deletion keeps its alias and description, is switched off and leaves the archive: whoever cancels
+  the deletion gets it Disabled, or PendingImport; at the instant its deletion is due it is gone;
+- an archived key only decrypts, and only if it has usable material;
 - a dialect may be narrower by its `StatePolicy`, never wider.
 """
 
@@ -65,6 +67,12 @@ class KeyAction(StrEnum):
     ENABLE = "enable the key"
     DISABLE = "disable the key"
     RELABEL = "change the key's alias or description"
+    ENCRYPT = "encrypt or make data keys with the key"
+    DECRYPT = "decrypt with the key"
+    SCHEDULE_DELETION = "schedule the key's deletion"
+    CANCEL_DELETION = "cancel the key's deletion"
+    ARCHIVE = "archive the key"
+    CANCEL_ARCHIVE = "take the key out of the archive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +100,15 @@ DEFAULT_POLICY: Final = StatePolicy(
         KeyAction.ENABLE: (KeyState.DISABLED, KeyState.ENABLED),
         KeyAction.DISABLE: (KeyState.ENABLED, KeyState.DISABLED),
         KeyAction.RELABEL: tuple(state for state in KeyState if state is not KeyState.PENDING_DELETE),
+        KeyAction.ENCRYPT: (KeyState.ENABLED,),
+        KeyAction.DECRYPT: (KeyState.ENABLED, KeyState.ARCHIVED),
+        KeyAction.SCHEDULE_DELETION: tuple(state for state in KeyState if state is not KeyState.PENDING_DELETE),
+        KeyAction.CANCEL_DELETION: (KeyState.PENDING_DELETE,),
+        KeyAction.ARCHIVE: (KeyState.ENABLED, KeyState.DISABLED),
+        KeyAction.CANCEL_ARCHIVE: (KeyState.ARCHIVED,),
     }
 )
-"""The widest policy, which is Tencent's; enabling an enabled key changes nothing."""
+"""The widest policy; enabling an enabled key changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +157,28 @@ class Key:
         if self.material is None or not self.material.usable(now):
             return KeyState.PENDING_IMPORT
         return KeyState.ENABLED if self.switched_on else KeyState.DISABLED
+
+    def gone(self, now: Instant) -> bool:
+        """Tell whether the key's deletion is due, so that nobody sees it any more."""
+        return self.deletion_due is not None and self.deletion_due <= now
+
+    def usable_material(self, action: KeyAction, now: Instant) -> Material:
+        """Return the material to use the key with.
+
+        Raises:
+            KeyStateForbids: it holds none that is usable; an archived key may not show that.
+        """
+        if self.material is None or not self.material.usable(now):
+            raise KeyStateForbids(KeyState.PENDING_IMPORT, action, DEFAULT_POLICY.allowed[action])
+        return self.material
+
+    def scheduled(self, due: Instant) -> Key:
+        """Return the key switched off, out of the archive, and to be deleted at `due`."""
+        return replace(self, deletion_due=due, switched_on=False, archived=False)
+
+    def kept(self) -> Key:
+        """Return the key without a date of deletion."""
+        return replace(self, deletion_due=None)
 
     def require_external(self) -> None:
         """Return if the key takes imported material.

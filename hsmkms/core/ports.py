@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from hsmkms.core.ciphertexts import CipherAlgorithm
     from hsmkms.core.credentials import Credential
     from hsmkms.core.custody import CustodyObject, Deployment
     from hsmkms.core.events import ChainedEvent, Event
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from hsmkms.core.keys import Key, KeyState, KeyUsage, Origin
     from hsmkms.core.material import Fingerprint, SealedMaterial
     from hsmkms.core.records import RecordIdentity
-    from hsmkms.core.secrets import SecretKey
+    from hsmkms.core.secrets import Plaintext, SecretKey
     from hsmkms.core.tickets import FreshPair, Pair, Ticket
     from hsmkms.core.wrapping import WrappingAlgorithm
 
@@ -61,6 +62,23 @@ class MaterialEvidence:
     fingerprint: Fingerprint
 
 
+@dataclass(frozen=True, slots=True)
+class HeldMaterial:
+    """A key's material as a host needs it to use the key."""
+
+    owner: RecordIdentity
+    record: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """A data key made in the token."""
+
+    ciphertext: bytes = field(repr=False)
+    plaintext: Plaintext | None
+    """None unless it was asked for: then it never left the host."""
+
+
 class Hsm(Protocol):
     """The token, behind its hosts.
 
@@ -94,6 +112,52 @@ class Hsm(Protocol):
         Raises:
             RecordBroken: the record does not open for this owner.
         """
+
+    @property
+    def ciphers(self) -> frozenset[CipherAlgorithm]:
+        """The algorithms of `core.ciphertexts` whose round trips this token passed at start-up."""
+
+    async def encrypt(self, material: HeldMaterial, plaintext: Plaintext, context: bytes) -> bytes:
+        """Return `plaintext` as a ciphertext of `core.ciphertexts`, bound to `context`.
+
+        Raises:
+            RecordBroken: the record does not open for its owner.
+        """
+
+    async def decrypt(self, material: HeldMaterial, ciphertext: bytes, context: bytes) -> Plaintext:
+        """Return the plaintext of a ciphertext that this material made with this context.
+
+        Raises:
+            CiphertextInvalid: it did not.
+            RecordBroken: the record does not open for its owner.
+        """
+
+    async def require_decryptable(self, material: HeldMaterial, ciphertext: bytes, context: bytes) -> None:
+        """Decrypt as `decrypt` does, and return nothing; the plaintext does not leave the host.
+
+        Raises:
+            CiphertextInvalid, RecordBroken: as `decrypt`.
+        """
+
+    async def re_encrypt(
+        self, source: HeldMaterial, ciphertext: bytes, context: bytes, target: HeldMaterial, target_context: bytes
+    ) -> bytes:
+        """Decrypt and encrypt anew; the plaintext does not leave the host.
+
+        Raises:
+            CiphertextInvalid: `source` did not make it with `context`.
+            RecordBroken: a record does not open for its owner.
+        """
+
+    async def make_data_key(self, material: HeldMaterial, size: int, context: bytes, *, shown: bool) -> DataKey:
+        """Make `size` random bytes in the token and encrypt them.
+
+        Raises:
+            RecordBroken: the record does not open for its owner.
+        """
+
+    async def random(self, size: int) -> Plaintext:
+        """Return `size` bytes of the token's random generator."""
 
     async def protect_secret(self, identity: RecordIdentity, secret: SecretKey) -> bytes:
         """Return a credential's secret as a record under the credential key."""
@@ -142,6 +206,28 @@ class KeyFilter:
     search: str = ""
     """A part of the key id or of the alias, case-sensitive."""
     newest_first: bool = True
+    tags: Sequence[TagFilter] = ()
+    """All of them must match."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagFilter:
+    """A tag that a key must have, with one of several values."""
+
+    name: str
+    values: Sequence[str]
+    """None of them: any value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is left of a deleted key, beside the audit trail."""
+
+    key_id: KeyId
+    account: AccountName
+    origin: Origin
+    created_at: Instant
+    deleted_at: Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +250,17 @@ class Reading(Protocol):
     async def list_keys(self, wanted: KeyFilter, now: Instant, *, offset: int, limit: int) -> KeyPage:
         """Return keys by creation time (then id), judged by their state at `now`."""
 
-    async def count_keys(self, account: AccountName) -> int:
-        """Return how many keys the account has."""
+    async def count_keys(self, account: AccountName, now: Instant) -> int:
+        """Return how many keys the account has, without those whose deletion is due at `now`."""
 
     async def ticket(self, token_digest: bytes) -> Ticket | None:
         """Return the ticket of the import token with this SHA-256."""
 
     async def live_tickets(self, key_id: KeyId) -> Sequence[Ticket]:
         """Return the key's ISSUED tickets, oldest first."""
+
+    async def uses_leased(self, key_id: KeyId) -> int | None:
+        """Return how many uses of a key were ever counted; None for one that there is not."""
 
     async def pair(self, pair_id: PairId) -> Pair | None:
         """Return a pair that tickets have taken."""
@@ -196,8 +285,8 @@ class Writing(Reading, Protocol):
     they return the row as written, with its new revision, and raise `ChangedMeanwhile` otherwise.
     """
 
-    async def add_key(self, key: Key) -> None:
-        """Insert a key.
+    async def add_key(self, key: Key, tags: Mapping[str, str] | None = None) -> None:
+        """Insert a key with its tags.
 
         Raises:
             AliasTaken: another key of the account has its alias.
@@ -205,6 +294,16 @@ class Writing(Reading, Protocol):
 
     async def replace_key(self, old: Key, new: Key) -> Key:
         """Replace a key; material that `new` does not hold any more is removed from the database."""
+
+    async def lease_uses(self, key_id: KeyId, uses: int, most: int) -> bool:
+        """Count `uses` more uses of a key; False, and none counted, if it would have more than `most` or is gone."""
+
+    async def delete_key(self, key: Key, deleted_at: Instant) -> None:
+        """Remove a key with its material, tags and tickets, of which none is ISSUED any more, and leave a tombstone.
+
+        Raises:
+            ChangedMeanwhile: the row has not the revision of `key`.
+        """
 
     async def add_ticket(self, ticket: Ticket) -> None:
         """Insert a ticket."""
@@ -239,6 +338,9 @@ class Store(Protocol):
 
     async def expired_keys(self, now: Instant, limit: int) -> Sequence[Key]:
         """Return keys that still hold material whose `valid_to` is not after `now`."""
+
+    async def due_deletions(self, now: Instant, limit: int) -> Sequence[Key]:
+        """Return keys whose deletion is due."""
 
     async def overdue_tickets(self, now: Instant, limit: int) -> Sequence[Ticket]:
         """Return ISSUED tickets whose deadline is not after `now`, or whose attempts are used up."""
@@ -282,6 +384,9 @@ class Inspection(Protocol):
 
     async def find_key(self, key_id: KeyId) -> Key | None:
         """Return the key of this id, whatever its account."""
+
+    async def find_tombstone(self, key_id: KeyId) -> Tombstone | None:
+        """Return what is left of a deleted key."""
 
     async def events(self, after: int, limit: int) -> Sequence[ChainedEvent]:
         """Return at most `limit` events of a sequence above `after`, in the order of the trail."""

@@ -89,6 +89,12 @@ class Pin(Secret):
     __slots__ = ()
 
 
+class Plaintext(Secret):
+    """What a key encrypts, or a data key: the API takes and returns it, and nothing keeps it."""
+
+    __slots__ = ()
+
+
 class SecretKey(Secret):
     """The secret half of an API credential."""
 

@@ -10,6 +10,7 @@ from hsmkms.service.commands import Done, KeysShown
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from hsmkms.core.ciphertexts import CipherAlgorithm
     from hsmkms.core.credentials import Caller
     from hsmkms.core.errors import HsmkmsError
     from hsmkms.core.ids import AccessId, RequestId
@@ -76,6 +77,10 @@ class KeyService(Protocol):
     @property
     def offered_algorithms(self) -> Collection[WrappingAlgorithm]:
         """The wrapping algorithms that both the token and the configuration offer."""
+
+    @property
+    def ciphers(self) -> Collection[CipherAlgorithm]:
+        """How the token was seen to encrypt with the material of a key."""
 
     async def execute(self, caller: Caller, command: Command) -> Outcome:
         """Do what `caller` asks.

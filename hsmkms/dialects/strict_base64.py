@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 
+from hsmkms.core.errors import CiphertextInvalid
+
 
 def decode(text: str) -> bytes:
     """Return the bytes that `text` spells.
@@ -21,6 +23,18 @@ def decode(text: str) -> bytes:
     if base64.b64encode(value).decode("ascii") != text:
         raise ValueError("not canonical base64")
     return value
+
+
+def decode_ciphertext(text: str) -> bytes:
+    """Return the ciphertext that `text` spells.
+
+    Raises:
+        CiphertextInvalid: it is no canonical base64, and so no ciphertext that this service returned.
+    """
+    try:
+        return decode(text)
+    except ValueError:
+        raise CiphertextInvalid from None
 
 
 def encode(value: bytes) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from hsmkms.core.ciphertexts import MOST_CONTEXT_BYTES
 from hsmkms.core.errors import FieldFault, FieldInvalid, FieldMissing, FieldUnknown, NotOffered
 from hsmkms.dialects import strict_base64
 from hsmkms.dialects.strict_json import MOST_DIGITS
@@ -31,6 +32,7 @@ _WHAT_TO_SEND: Final[Mapping[str, str]] = {
     "string_type": "send a string",
     "list_type": "send a list",
     "dict_type": "send an object",
+    "model_type": "send an object",
     "greater_than_equal": "send at least {ge}",
     "less_than_equal": "send at most {le}",
     "too_short": "the list must have at least {min_length} member",
@@ -130,3 +132,15 @@ def _fault(error: ValidationError) -> FieldFault:
 def _shown(name: str) -> str:
     """Return `name` fit for a message: the caller chose it freely."""
     return "".join(each if each.isascii() and each.isprintable() else "?" for each in name[:_NAME_CHARACTERS])
+
+
+def bounded_context(field: str, context: bytes) -> bytes:
+    """Return `context`, the canonical form of what is the value of `field`.
+
+    Raises:
+        FieldInvalid: it is longer than `MOST_CONTEXT_BYTES`, which is this service's bound and no cloud's.
+    """
+    if len(context) > MOST_CONTEXT_BYTES:
+        what = f"it must be at most {MOST_CONTEXT_BYTES} bytes: 9, and for each name and value its UTF-8 and 4 more."
+        raise FieldInvalid(field, what)
+    return context

@@ -19,11 +19,12 @@ import msgspec
 from hsmkms.core import errors
 from hsmkms.hsm import frames, messages
 from hsmkms.hsm.messages import Fault, FaultKind, Request
+from hsmkms.hsm.parts import Place
 from hsmkms.log import REQUEST_ID
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from hsmkms.core.custody import CustodyObject, Deployment
     from hsmkms.hsm.report import TokenReport
@@ -37,21 +38,26 @@ INITIALISE_SECONDS: Final = 300.0
 PROBE_SECONDS: Final = 300.0
 
 
+_ERRORS: Final[Mapping[FaultKind, type[errors.HsmkmsError]]] = {
+    FaultKind.UNDECRYPTABLE: errors.MaterialUndecryptable,
+    FaultKind.RECORD_BROKEN: errors.RecordBroken,
+    FaultKind.CIPHERTEXT_INVALID: errors.CiphertextInvalid,
+    FaultKind.SICK: errors.TokenGaveNoAnswer,
+    FaultKind.REFUSED: errors.InternalFault,
+    FaultKind.INTERNAL: errors.InternalFault,
+}
+"""Of the faults that say no more than their kind."""
+
+
 def error_of(fault: Fault) -> errors.HsmkmsError:
     """Return the error that a host's fault is."""
     match fault.kind:
-        case FaultKind.UNDECRYPTABLE:
-            return errors.MaterialUndecryptable()
         case FaultKind.LENGTH_WRONG:
             return errors.MaterialLengthWrong(fault.needed_bits)
-        case FaultKind.RECORD_BROKEN:
-            return errors.RecordBroken()
-        case FaultKind.SICK:
-            return errors.TokenGaveNoAnswer()
         case FaultKind.UNUSABLE:
             return errors.TokenUnusable(fault.message)
-        case FaultKind.REFUSED | FaultKind.INTERNAL:
-            return errors.InternalFault()
+        case _:
+            return _ERRORS[fault.kind]()
 
 
 class HostChannel:
@@ -118,6 +124,8 @@ class HostChannel:
             self._give_up()
             raise errors.TokenGaveNoAnswer from None
         except (frames.FrameTooLarge, msgspec.ValidationError) as error:
+            field = frames.field_of(error) if isinstance(error, msgspec.ValidationError) else "the whole"
+            _logger.error("request beyond its bounds", extra={"verb": type(verb).__name__, "field": field})
             raise errors.InternalFault from error
         finally:
             self._calls.pop(number, None)
@@ -137,7 +145,7 @@ class HostChannel:
             TokenUnusable: an object is absent, doubled or not what it was; nothing was created.
             TokenNotAsked, TokenGaveNoAnswer: the host died or missed the deadline.
         """
-        await self.call(messages.Attach(place=messages.Place.of(deployment)), messages.Attached, seconds)
+        await self.call(messages.Attach(place=Place.of(deployment)), messages.Attached, seconds)
 
     async def initialise(
         self, deployment: Deployment, seconds: float = INITIALISE_SECONDS
@@ -153,7 +161,7 @@ class HostChannel:
             TokenUnusable: the token does not make them.
             TokenNotAsked, TokenGaveNoAnswer: the host died or missed the deadline.
         """
-        verb = messages.Initialise(place=messages.Place.of(deployment))
+        verb = messages.Initialise(place=Place.of(deployment))
         answer = await self.call(verb, messages.Initialised, seconds)
         return tuple(item.core() for item in answer.objects)
 

@@ -18,23 +18,25 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from hsmkms.core.errors import TokenNotAsked
+from hsmkms.core.ciphertexts import MOST_CIPHERTEXT_BYTES
+from hsmkms.core.errors import CiphertextInvalid, TokenNotAsked
 from hsmkms.core.ids import PairId
 from hsmkms.core.material import Fingerprint, SealedMaterial
-from hsmkms.core.ports import MaterialEvidence
-from hsmkms.core.secrets import SecretKey
+from hsmkms.core.ports import DataKey, MaterialEvidence
+from hsmkms.core.secrets import Plaintext, SecretKey
 from hsmkms.core.tickets import FreshPair
 from hsmkms.hsm import messages
 from hsmkms.hsm.channel import ATTACH_SECONDS, PROBE_SECONDS, HostChannel
-from hsmkms.hsm.messages import Identity
+from hsmkms.hsm.parts import Held, Identity
 from hsmkms.hsm.settings import Duty
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Iterable
 
+    from hsmkms.core.ciphertexts import CipherAlgorithm
     from hsmkms.core.custody import Deployment
-    from hsmkms.core.ports import ImportOrder
+    from hsmkms.core.ports import HeldMaterial, ImportOrder
     from hsmkms.core.records import RecordIdentity
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.hsm.report import TokenReport
@@ -101,6 +103,7 @@ class HostPool:
         self._seats: dict[str, _Seat] = {}
         self._waiting: dict[Duty, deque[asyncio.Future[_Seat]]] = {duty: deque() for duty in Duty}
         self._algorithms: frozenset[WrappingAlgorithm] = frozenset()
+        self._ciphers: frozenset[CipherAlgorithm] = frozenset()
 
     # --- hosts -----------------------------------------------------------------------------------------
 
@@ -228,6 +231,11 @@ class HostPool:
         """The algorithms that passed; none before `probe`."""
         return self._algorithms
 
+    @property
+    def ciphers(self) -> frozenset[CipherAlgorithm]:
+        """The ciphers that passed; none before `probe`."""
+        return self._ciphers
+
     async def probe(self) -> TokenReport:
         """Find out what the token does; from then on the other calls are made, too.
 
@@ -240,6 +248,7 @@ class HostPool:
         report = await self._on_a_host(Duty.OPERATIONS, lambda channel: channel.probe(seconds))
         report.require_usable()
         self._algorithms = report.working
+        self._ciphers = report.working_ciphers
         self._open = True
         return report
 
@@ -274,6 +283,46 @@ class HostPool:
         mark = Fingerprint(found.fingerprint_algorithm, found.fingerprint)
         return MaterialEvidence(found.attributes, found.length_bits, found.length_proof, mark)
 
+    async def encrypt(self, material: HeldMaterial, plaintext: Plaintext, context: bytes) -> bytes:
+        """See `core.ports.Hsm`."""
+        verb = messages.Encrypt(material=Held.of(material), plaintext=plaintext.reveal(), context=context)
+        return (await self._call(verb, messages.Encrypted)).ciphertext
+
+    async def decrypt(self, material: HeldMaterial, ciphertext: bytes, context: bytes) -> Plaintext:
+        """See `core.ports.Hsm`."""
+        held, bounded = Held.of(material), _bounded(ciphertext)
+        verb = messages.Decrypt(material=held, ciphertext=bounded, context=context)
+        return Plaintext((await self._call(verb, messages.Decrypted)).plaintext)
+
+    async def require_decryptable(self, material: HeldMaterial, ciphertext: bytes, context: bytes) -> None:
+        """See `core.ports.Hsm`."""
+        held, bounded = Held.of(material), _bounded(ciphertext)
+        verb = messages.RequireDecryptable(material=held, ciphertext=bounded, context=context)
+        await self._call(verb, messages.Decryptable)
+
+    async def re_encrypt(
+        self, source: HeldMaterial, ciphertext: bytes, context: bytes, target: HeldMaterial, target_context: bytes
+    ) -> bytes:
+        """See `core.ports.Hsm`."""
+        verb = messages.ReEncrypt(
+            source=Held.of(source),
+            ciphertext=_bounded(ciphertext),
+            context=context,
+            target=Held.of(target),
+            target_context=target_context,
+        )
+        return (await self._call(verb, messages.Encrypted)).ciphertext
+
+    async def make_data_key(self, material: HeldMaterial, size: int, context: bytes, *, shown: bool) -> DataKey:
+        """See `core.ports.Hsm`."""
+        verb = messages.MakeDataKey(material=Held.of(material), size=size, context=context, shown=shown)
+        made = await self._call(verb, messages.DataKeyMade)
+        return DataKey(made.ciphertext, None if made.plaintext is None else Plaintext(made.plaintext))
+
+    async def random(self, size: int) -> Plaintext:
+        """See `core.ports.Hsm`."""
+        return Plaintext((await self._call(messages.Random(size=size), messages.RandomMade)).content)
+
     async def protect_secret(self, identity: RecordIdentity, secret: SecretKey) -> bytes:
         """See `core.ports.Hsm`."""
         verb = messages.ProtectSecret(identity=Identity.of(identity), secret=secret.reveal())
@@ -283,6 +332,17 @@ class HostPool:
         """See `core.ports.Hsm`."""
         verb = messages.OpenSecret(identity=Identity.of(identity), record=record)
         return SecretKey((await self._call(verb, messages.SecretOpened)).secret)
+
+
+def _bounded(ciphertext: bytes) -> bytes:
+    """Return a ciphertext that can be sent; the host judges its form, but would take a longer one for our defect.
+
+    Raises:
+        CiphertextInvalid: it is longer than any of ours.
+    """
+    if len(ciphertext) > MOST_CIPHERTEXT_BYTES:
+        raise CiphertextInvalid
+    return ciphertext
 
 
 def _sealed(answer: messages.MaterialSealed) -> SealedMaterial:

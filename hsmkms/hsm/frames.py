@@ -5,6 +5,7 @@ Law: a frame is a length of 4 bytes (big-endian) and that many bytes of MessageP
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Final
 
@@ -15,6 +16,8 @@ from hsmkms.hsm.messages import Reply, Request
 MAX_FRAME_BYTES: Final = 1 << 16
 """The largest message is the answer to Probe: 8.8 KiB on NSS."""
 LENGTH: Final = struct.Struct(">I")
+
+_FIELD: Final = re.compile(r".* - at `([^`]+)`", re.DOTALL)
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _request_decoder: Final = msgspec.msgpack.Decoder(Request)
@@ -40,6 +43,12 @@ def frame(message: Request | Reply) -> bytes:
     if isinstance(message, Request):
         parse_request(payload)
     return LENGTH.pack(len(payload)) + payload
+
+
+def field_of(error: msgspec.ValidationError) -> str:
+    """Return the path of the field that is beyond its bounds, as msgspec spells it; never a value. Empty: not known."""
+    named = _FIELD.fullmatch(str(error))
+    return "" if named is None else named[1]
 
 
 def payload_length(header: bytes) -> int:

@@ -4,110 +4,36 @@ Laws:
 
 - the verbs are the classes named in `Verb`; there is no verb for a PKCS#11 function;
 - a message's `repr` shows no value;
-- every value of a request is bounded where it is declared, and neither sent nor read beyond that.
+- no value of a request is sent or read beyond its bounds (`parts`).
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+from typing import TypeAlias
 
-import msgspec
-
-from hsmkms.core.custody import CustodyObject, CustodyRole
-from hsmkms.core.material import Edition
-from hsmkms.core.records import RecordIdentity, RecordKind
-from hsmkms.core.wrapping import WrappingAlgorithm
-from hsmkms.hsm.report import TokenDescription, TokenReport
-
-if TYPE_CHECKING:
-    from hsmkms.core.custody import Deployment
-
-
-_MOST_ITEMS: Final = 16
-
-Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
-"""An id, an account or a serial number."""
-Blob: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=4096)]
-"""A record, a challenge or an answer: that of a 4096-bit pair has less than 2.5 KiB."""
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-ObjectId: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-Ciphertext: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=1024)]
-SecretValue: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=256)]
+from hsmkms.core.wrapping import WrappingAlgorithm  # noqa: TC001 - msgspec reads annotations at run time
+from hsmkms.hsm.parts import (
+    Blob,
+    Ciphertext,
+    Context,
+    Count,
+    CustodyItem,
+    Held,
+    Identity,
+    Name,
+    Part,
+    Place,
+    PlaintextValue,
+    SecretValue,
+    Size,
+    WrappedMaterial,
+)
+from hsmkms.hsm.report import TokenDescription, TokenReport  # noqa: TC001 - as above
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A value inside a message."""
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-
-class _Message(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
+class _Message(Part, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
     """One alternative of a request or of a reply."""
-
-
-class Identity(_Part, frozen=True):
-    """A `RecordIdentity` on the wire."""
-
-    kind: RecordKind
-    account: Name
-    owner: Name
-    edition: Edition
-    generation: Count
-
-    @classmethod
-    def of(cls, identity: RecordIdentity) -> Identity:
-        """Return the wire form of `identity`."""
-        return cls(
-            kind=identity.kind,
-            account=identity.account,
-            owner=identity.owner,
-            edition=identity.edition,
-            generation=identity.generation,
-        )
-
-    def core(self) -> RecordIdentity:
-        """Return the identity itself."""
-        return RecordIdentity(self.kind, self.account, self.owner, self.edition, self.generation)
-
-
-class CustodyItem(_Part, frozen=True):
-    """A `CustodyObject` on the wire."""
-
-    role: CustodyRole
-    object_id: ObjectId
-    challenge: Blob
-    answer: Blob
-
-    @classmethod
-    def of(cls, item: CustodyObject) -> CustodyItem:
-        """Return the wire form of `item`."""
-        return cls(role=item.role, object_id=item.object_id, challenge=item.challenge, answer=item.answer)
-
-    def core(self) -> CustodyObject:
-        """Return the object itself."""
-        return CustodyObject(self.role, self.object_id, self.challenge, self.answer)
-
-
-class Place(_Part, frozen=True):
-    """The deployment that a host is to work for."""
-
-    deployment_id: Name
-    edition: Edition
-    token_serial: Name
-    """Empty: not known yet; only a host started for `init` takes that."""
-    objects: Annotated[tuple[CustodyItem, ...], msgspec.Meta(max_length=_MOST_ITEMS)]
-
-    @classmethod
-    def of(cls, deployment: Deployment) -> Place:
-        """Return the wire form of `deployment`."""
-        return cls(
-            deployment_id=deployment.deployment_id,
-            edition=deployment.edition,
-            token_serial=deployment.token_serial,
-            objects=tuple(map(CustodyItem.of, deployment.objects)),
-        )
 
 
 # --- verbs ---------------------------------------------------------------------------------------------
@@ -143,7 +69,7 @@ class ImportMaterial(_Message, frozen=True):
     pair: Identity
     pair_record: Blob
     algorithm: WrappingAlgorithm
-    ciphertext: Ciphertext
+    ciphertext: WrappedMaterial
 
 
 class GenerateMaterial(_Message, frozen=True):
@@ -157,6 +83,56 @@ class InspectMaterial(_Message, frozen=True):
 
     owner: Identity
     record: Blob
+
+
+class Encrypt(_Message, frozen=True):
+    """Encrypt with a key's material; the host chooses the IV and composes the ciphertext."""
+
+    material: Held
+    plaintext: PlaintextValue
+    context: Context
+
+
+class Decrypt(_Message, frozen=True):
+    """Decrypt what `Encrypt` made of the same material and context."""
+
+    material: Held
+    ciphertext: Ciphertext
+    context: Context
+
+
+class RequireDecryptable(_Message, frozen=True):
+    """Decrypt like `Decrypt`; the answer holds nothing."""
+
+    material: Held
+    ciphertext: Ciphertext
+    context: Context
+
+
+class ReEncrypt(_Message, frozen=True):
+    """Decrypt and encrypt anew; the answer holds no plaintext."""
+
+    source: Held
+    ciphertext: Ciphertext
+    context: Context
+    target: Held
+    target_context: Context
+
+
+class MakeDataKey(_Message, frozen=True):
+    """Make random bytes in the token and encrypt them."""
+
+    material: Held
+    size: Size
+    context: Context
+    shown: bool
+    """Whether the answer holds them, too."""
+
+
+class Random(_Message, frozen=True):
+    """Return bytes of the token's random generator."""
+
+    size: Size
 
 
 class ProtectSecret(_Message, frozen=True):
@@ -181,6 +157,12 @@ Verb: TypeAlias = (
     | ImportMaterial
     | GenerateMaterial
     | InspectMaterial
+    | Encrypt
+    | Decrypt
+    | RequireDecryptable
+    | ReEncrypt
+    | MakeDataKey
+    | Random
     | ProtectSecret
     | OpenSecret
 )
@@ -195,6 +177,7 @@ class FaultKind(StrEnum):
     UNDECRYPTABLE = "material undecryptable"
     LENGTH_WRONG = "material length wrong"
     RECORD_BROKEN = "record broken"
+    CIPHERTEXT_INVALID = "ciphertext invalid"
     SICK = "token sick"
     """Nothing was judged; the host ends itself after this answer."""
     UNUSABLE = "token unusable"
@@ -253,6 +236,35 @@ class MaterialInspected(_Message, frozen=True):
     fingerprint: bytes
 
 
+class Encrypted(_Message, frozen=True):
+    """A ciphertext of `core.ciphertexts`."""
+
+    ciphertext: bytes
+
+
+class Decrypted(_Message, frozen=True):
+    """What a ciphertext was made of."""
+
+    plaintext: bytes
+
+
+class Decryptable(_Message, frozen=True):
+    """The ciphertext decrypts."""
+
+
+class DataKeyMade(_Message, frozen=True):
+    """A data key, encrypted, and itself only if it was to be shown."""
+
+    ciphertext: bytes
+    plaintext: bytes | None
+
+
+class RandomMade(_Message, frozen=True):
+    """Bytes of the token's random generator."""
+
+    content: bytes
+
+
 class SecretProtected(_Message, frozen=True):
     """A credential's secret as a record."""
 
@@ -273,6 +285,11 @@ Answer: TypeAlias = (
     | PairMade
     | MaterialSealed
     | MaterialInspected
+    | Encrypted
+    | Decrypted
+    | Decryptable
+    | DataKeyMade
+    | RandomMade
     | SecretProtected
     | SecretOpened
 )
@@ -281,7 +298,7 @@ Answer: TypeAlias = (
 # --- envelopes --------------------------------------------------------------------------------------------
 
 
-class Request(_Part, frozen=True):
+class Request(Part, frozen=True):
     """A verb, the number by which its reply is known, and the API request it serves."""
 
     number: Count
@@ -289,14 +306,14 @@ class Request(_Part, frozen=True):
     request_id: Name | None = None
 
 
-class Reply(_Part, frozen=True):
+class Reply(Part, frozen=True):
     """The answer to the request of the same number."""
 
     number: int
     answer: Answer
 
 
-class ReadyLine(_Part, frozen=True):
+class ReadyLine(Part, frozen=True):
     """The one line of JSON that a host writes on its standard output: the token, or why it cannot start."""
 
     token: TokenDescription | None = None

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from hsmkms.core.ciphertexts import CipherAlgorithm
 from hsmkms.core.errors import TokenUnusable
 from hsmkms.core.material import Edition
 from hsmkms.core.wrapping import WrappingAlgorithm
@@ -62,6 +63,15 @@ class AlgorithmFinding(_Part, frozen=True):
     lengths: tuple[LengthFinding, ...]
 
 
+class CipherFinding(_Part, frozen=True):
+    """Whether keys can encrypt and decrypt with one cipher."""
+
+    algorithm: CipherAlgorithm
+    works: bool
+    """Whether the token made of known material and data what was computed outside, and refused what was damaged."""
+    why_not: str
+
+
 class CheckFinding(_Part, frozen=True):
     """One thing that a token must do or refuse, and what it did."""
 
@@ -83,6 +93,7 @@ class TokenReport(_Part, frozen=True):
     token: TokenDescription
     edition: Edition
     algorithms: tuple[AlgorithmFinding, ...]
+    ciphers: tuple[CipherFinding, ...]
     checks: tuple[CheckFinding, ...]
     value_len: str
     """How truthfully the token reports the length of an unwrapped key."""
@@ -94,6 +105,11 @@ class TokenReport(_Part, frozen=True):
     def working(self) -> frozenset[WrappingAlgorithm]:
         """The algorithms that may be offered."""
         return frozenset(finding.algorithm for finding in self.algorithms if finding.works)
+
+    @property
+    def working_ciphers(self) -> frozenset[CipherAlgorithm]:
+        """The ciphers that may be offered; a deployment without any still takes imports."""
+        return frozenset(finding.algorithm for finding in self.ciphers if finding.works)
 
     @property
     def wrong_lengths(self) -> tuple[str, ...]:

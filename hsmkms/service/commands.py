@@ -12,16 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hsmkms.core.ciphertexts import NO_CONTEXT
 from hsmkms.core.keys import DEFAULT_POLICY, KeyUsage, Origin, StatePolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hsmkms.core.credentials import Role
     from hsmkms.core.ids import AccessId, Account, Instant, KeyId
     from hsmkms.core.keys import Key, KeyState
     from hsmkms.core.material import Edition
-    from hsmkms.core.secrets import ImportToken, SecretKey
+    from hsmkms.core.ports import TagFilter
+    from hsmkms.core.secrets import ImportToken, Plaintext, SecretKey
     from hsmkms.core.wrapping import WrappingAlgorithm
 
 # --- commands ------------------------------------------------------------------------------------------
@@ -35,6 +37,7 @@ class CreateKey:
     description: str = ""
     origin: Origin = Origin.GENERATED
     usage: KeyUsage = KeyUsage.ENCRYPT_DECRYPT
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class ListKeys:
     usage: KeyUsage | None = None
     search: str = ""
     newest_first: bool = True
+    tags: Sequence[TagFilter] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,103 @@ class SwitchKey:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchKeys:
+    """Enable or disable several keys, all or none. Outcome: `Done`."""
+
+    key_ids: Sequence[KeyId]
+    on: bool
+    policy: StatePolicy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDeletion:
+    """Delete a key in some days; until then it is of no use. Outcome: `KeyShown`."""
+
+    key_id: KeyId
+    days: int
+    policy: StatePolicy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class CancelDeletion:
+    """Keep a key whose deletion is scheduled. Outcome: `KeyShown`."""
+
+    key_id: KeyId
+    policy: StatePolicy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveKey:
+    """Put a key into the archive, where it only decrypts, or take it out as it was. Outcome: `KeyShown`."""
+
+    key_id: KeyId
+    archived: bool
+    policy: StatePolicy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class EnableRotation:
+    """Rotate a key from time to time, which no key here can do: always refused, by the reason. Outcome: none."""
+
+    key_id: KeyId
+
+
+@dataclass(frozen=True, slots=True)
+class Encrypt:
+    """Encrypt with a key. Outcome: `Encrypted`."""
+
+    key_id: KeyId
+    plaintext: Plaintext
+    context: bytes = NO_CONTEXT
+    """Canonical, by `core.ciphertexts`; here and below."""
+    policy: StatePolicy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class Decrypt:
+    """Decrypt with the key that a ciphertext names. Outcome: `Decrypted`."""
+
+    ciphertext: bytes = field(repr=False)
+    context: bytes = NO_CONTEXT
+    key_id: KeyId | None = None
+    """If given, the key that the ciphertext must name."""
+    policy: StatePolicy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class ReEncrypt:
+    """Decrypt, and encrypt with another key or context; in the token's host. Outcome: `ReEncrypted`."""
+
+    ciphertext: bytes = field(repr=False)
+    context: bytes = NO_CONTEXT
+    target: KeyId | None = None
+    """None: the key that the ciphertext names."""
+    target_context: bytes = NO_CONTEXT
+    key_id: KeyId | None = None
+    """If given, the key that the ciphertext must name."""
+    policy: StatePolicy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDataKey:
+    """Make a data key of `size` bytes in the token. Outcome: `DataKeyMade`."""
+
+    key_id: KeyId
+    size: int
+    context: bytes = NO_CONTEXT
+    shown: bool = True
+    """Whether its plaintext is to be returned."""
+    policy: StatePolicy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class MakeRandom:
+    """Return `size` random bytes of the token. Outcome: `RandomMade`."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class RelabelKey:
     """Give a key another alias, or another description. Outcome: `KeyShown`."""
 
@@ -131,7 +232,17 @@ Command = (
     | ImportMaterial
     | DeleteMaterial
     | SwitchKey
+    | SwitchKeys
     | RelabelKey
+    | ScheduleDeletion
+    | CancelDeletion
+    | ArchiveKey
+    | EnableRotation
+    | Encrypt
+    | Decrypt
+    | ReEncrypt
+    | MakeDataKey
+    | MakeRandom
     | DescribeService
 )
 
@@ -183,7 +294,62 @@ class Done:
     """The command happened; there is nothing to show."""
 
 
-Outcome = KeyShown | KeysShown | ImportParameters | ServiceShown | Done
+@dataclass(frozen=True, slots=True)
+class Encrypted:
+    """A ciphertext, and the key that made it."""
+
+    key_id: KeyId
+    ciphertext: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Decrypted:
+    """A plaintext, and the key that had encrypted it."""
+
+    key_id: KeyId
+    plaintext: Plaintext
+
+
+@dataclass(frozen=True, slots=True)
+class ReEncrypted:
+    """A ciphertext, the key that made it, and the one before."""
+
+    source: KeyId
+    key_id: KeyId
+    ciphertext: bytes = field(repr=False)
+    changed: bool
+    """False: key and context were the same, so that the ciphertext is the one that came."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataKeyMade:
+    """A data key under the key that encrypted it."""
+
+    key_id: KeyId
+    ciphertext: bytes = field(repr=False)
+    plaintext: Plaintext | None
+    """None unless it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RandomMade:
+    """Random bytes."""
+
+    value: Plaintext
+
+
+Outcome = (
+    KeyShown
+    | KeysShown
+    | ImportParameters
+    | ServiceShown
+    | Encrypted
+    | Decrypted
+    | ReEncrypted
+    | DataKeyMade
+    | RandomMade
+    | Done
+)
 
 
 # --- credentials ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsmkms.service import commands
@@ -10,6 +11,7 @@ from hsmkms.service.commands import ServiceShown
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from hsmkms.core.ciphertexts import CipherAlgorithm
     from hsmkms.core.credentials import Caller
     from hsmkms.core.ids import AccessId
     from hsmkms.core.material import Edition
@@ -18,10 +20,25 @@ if TYPE_CHECKING:
     from hsmkms.service.auth_tokens import AuthTokenUseCases
     from hsmkms.service.commands import Command, DescribeService, OpenCredential, Outcome, TokenHolder
     from hsmkms.service.credentials import CredentialUseCases
+    from hsmkms.service.crypto import CryptoUseCases
     from hsmkms.service.importing import ImportUseCases
     from hsmkms.service.issuing import IssuingUseCases
     from hsmkms.service.keys import KeyUseCases
+    from hsmkms.service.lifecycle import LifecycleUseCases
     from hsmkms.service.offering import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """All that the service does."""
+
+    keys: KeyUseCases
+    lifecycle: LifecycleUseCases
+    issuing: IssuingUseCases
+    imports: ImportUseCases
+    crypto: CryptoUseCases
+    credentials: CredentialUseCases
+    auth_tokens: AuthTokenUseCases
 
 
 class Service:
@@ -31,27 +48,32 @@ class Service:
         self,
         edition: Edition,
         offer: Offer,
-        keys: KeyUseCases,
-        issuing: IssuingUseCases,
-        imports: ImportUseCases,
-        credentials: CredentialUseCases,
-        auth_tokens: AuthTokenUseCases,
+        use_cases: UseCases,
     ) -> None:
         """Put the use cases behind one door."""
         self._edition = edition
-        self._keys = keys
         self._offer = offer
-        self._credentials = credentials
-        self._auth_tokens = auth_tokens
+        self._use_cases = use_cases
+        keys, lifecycle, crypto = use_cases.keys, use_cases.lifecycle, use_cases.crypto
         self._handlers: Mapping[type, Callable[[Caller, Any], Awaitable[Outcome]]] = {
             commands.CreateKey: keys.create,
             commands.DescribeKey: keys.describe,
             commands.DescribeKeys: keys.describe_all,
             commands.ListKeys: keys.list,
             commands.SwitchKey: keys.switch,
+            commands.SwitchKeys: keys.switch_all,
+            commands.ArchiveKey: lifecycle.archive,
+            commands.ScheduleDeletion: lifecycle.schedule_deletion,
+            commands.CancelDeletion: lifecycle.cancel_deletion,
+            commands.EnableRotation: lifecycle.enable_rotation,
+            commands.Encrypt: crypto.encrypt,
+            commands.Decrypt: crypto.decrypt,
+            commands.ReEncrypt: crypto.re_encrypt,
+            commands.MakeDataKey: crypto.make_data_key,
+            commands.MakeRandom: crypto.make_random,
             commands.RelabelKey: keys.relabel,
-            commands.GetImportParameters: issuing.get_parameters,
-            commands.ImportMaterial: imports.import_material,
+            commands.GetImportParameters: use_cases.issuing.get_parameters,
+            commands.ImportMaterial: use_cases.imports.import_material,
             commands.DeleteMaterial: keys.delete_material,
             commands.DescribeService: self._describe,
         }
@@ -60,6 +82,11 @@ class Service:
     def offered_algorithms(self) -> tuple[WrappingAlgorithm, ...]:
         """The wrapping algorithms that both the token and the configuration offer."""
         return self._offer.algorithms
+
+    @property
+    def ciphers(self) -> frozenset[CipherAlgorithm]:
+        """How the token was seen to encrypt with the material of a key."""
+        return self._use_cases.crypto.ciphers
 
     async def execute(self, caller: Caller, command: Command) -> Outcome:
         """Do what `caller` asks.
@@ -72,11 +99,12 @@ class Service:
 
     async def secret_of(self, access_id: AccessId) -> OpenCredential | None:
         """Return the credential with its secret, or None if there is none that is switched on."""
-        return await self._credentials.open(access_id)
+        return await self._use_cases.credentials.open(access_id)
 
     async def holder_of(self, token: AuthToken) -> TokenHolder | None:
         """Return whose the auth token is, or None if it is nobody's who is switched on."""
-        return await self._auth_tokens.holder_of(token)
+        return await self._use_cases.auth_tokens.holder_of(token)
 
     async def _describe(self, caller: Caller, _command: DescribeService) -> ServiceShown:
-        return ServiceShown(self._edition, self._offer.algorithms, await self._keys.count(caller), self._keys.most_keys)
+        keys = self._use_cases.keys
+        return ServiceShown(self._edition, self._offer.algorithms, await keys.count(caller), keys.most_keys)

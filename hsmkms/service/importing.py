@@ -181,7 +181,7 @@ class ImportUseCases:
     ) -> _Admitted | None:
         """Make all checks and count the attempt; None when the request repeats what it already did."""
         now = self._clock.now()
-        key = await existing_key(writing, caller.account.name, command.key_id)
+        key = await existing_key(writing, caller.account.name, command.key_id, now)
         key.require_external()
         ticket = await writing.ticket(command.import_token.digest())
         own = ticket is not None and (ticket.account, ticket.key_id) == (key.account, key.key_id)
@@ -235,7 +235,7 @@ class ImportUseCases:
     ) -> None:
         """Commit what the token gave, if the rules still allow it."""
         now = self._clock.now()
-        key = await existing_key(writing, caller.account.name, admitted.key.key_id)
+        key = await existing_key(writing, caller.account.name, admitted.key.key_id, now)
         ticket = await same_ticket(writing, admitted.ticket)
         pair = await pair_of(writing, ticket)
         if _holds_what_it_brought(key, ticket, now) and ticket.repeats(spending, now):

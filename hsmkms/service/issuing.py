@@ -29,8 +29,7 @@ from hsmkms.service.transactions import commit
 if TYPE_CHECKING:
     from hsmkms.core.credentials import Caller
     from hsmkms.core.ids import Instant
-    from hsmkms.core.keys import Key
-    from hsmkms.core.ports import Clock, Store, Writing
+    from hsmkms.core.ports import Clock, Reading, Store, Writing
     from hsmkms.core.tickets import FreshPair
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.service.commands import GetImportParameters
@@ -69,7 +68,7 @@ class IssuingUseCases:
         """
         self._offer.require(command.algorithm, command.algorithm_field)
         async with self._store.reading() as reading:
-            self._require_ready(await existing_key(reading, caller.account.name, command.key_id), command)
+            await self._require_ready(reading, caller, command)
         token = ImportToken(base64.b64encode(secrets.token_bytes(IMPORT_TOKEN_BYTES)))
         fresh = None if self._tickets_per_pair(command.algorithm) > 1 else await self._pool.take()
         while True:
@@ -81,9 +80,11 @@ class IssuingUseCases:
     def _tickets_per_pair(self, algorithm: WrappingAlgorithm) -> int:
         return self._settings.tickets_per_pair if WRAPPING[algorithm].shares_pairs else 1
 
-    def _require_ready(self, key: Key, command: GetImportParameters) -> None:
+    async def _require_ready(self, reading: Reading, caller: Caller, command: GetImportParameters) -> None:
+        now = self._clock.now()
+        key = await existing_key(reading, caller.account.name, command.key_id, now)
         key.require_external()
-        command.policy.require(KeyAction.GET_PARAMETERS, key.state(self._clock.now()))
+        command.policy.require(KeyAction.GET_PARAMETERS, key.state(now))
 
     async def _issued(
         self, caller: Caller, command: GetImportParameters, token: ImportToken, fresh: FreshPair | None
@@ -93,7 +94,7 @@ class IssuingUseCases:
 
         async def issue(writing: Writing) -> ImportParameters | None:
             nonlocal took_fresh
-            self._require_ready(await existing_key(writing, caller.account.name, command.key_id), command)
+            await self._require_ready(writing, caller, command)
             now = self._clock.now()
             pair = await self._open_pair(writing, caller, command.algorithm, now)
             took_fresh = pair is None and fresh is not None

@@ -18,6 +18,7 @@ from hsmkms.service.transactions import commit
 
 if TYPE_CHECKING:
     from hsmkms.core.credentials import Caller
+    from hsmkms.core.keys import StatePolicy
     from hsmkms.core.material import Edition
     from hsmkms.core.ports import Clock, Hsm, Reading, Store, Writing
     from hsmkms.service.commands import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         ListKeys,
         RelabelKey,
         SwitchKey,
+        SwitchKeys,
     )
 
 
@@ -67,7 +69,7 @@ class KeyUseCases:
             key = key.with_material(sealed, Material(sealed.record, self._clock.now()))
         async with self._store.writing() as writing:
             await self._require_room(writing, caller)
-            await writing.add_key(key)
+            await writing.add_key(key, command.tags)
             await writing.append(
                 event_of(caller, EventTag.KEY_CREATED, key.key_id, key.created_at, origin=command.origin.value)
             )
@@ -80,7 +82,7 @@ class KeyUseCases:
             KeyNotFound: there is none of this id in this account.
         """
         async with self._store.reading() as reading:
-            return self._shown(await existing_key(reading, caller.account.name, command.key_id))
+            return self._shown(await existing_key(reading, caller.account.name, command.key_id, self._clock.now()))
 
     async def describe_all(self, caller: Caller, command: DescribeKeys) -> KeysShown:
         """Show several keys.
@@ -90,7 +92,8 @@ class KeyUseCases:
         """
         async with self._store.reading() as reading:
             keys = await reading.keys(caller.account.name, command.key_ids)
-        if {key.key_id for key in keys} != set(command.key_ids):
+        now = self._clock.now()
+        if {key.key_id for key in keys if not key.gone(now)} != set(command.key_ids):
             raise KeyNotFound
         return KeysShown(len(keys), tuple(self._shown(key) for key in keys))
 
@@ -103,6 +106,7 @@ class KeyUseCases:
             command.usage,
             command.search,
             command.newest_first,
+            command.tags,
         )
         now = self._clock.now()
         async with self._store.reading() as reading:
@@ -116,19 +120,38 @@ class KeyUseCases:
             KeyNotFound: there is none of this id in this account.
             KeyStateForbids: its state does not allow it.
         """
-        action = KeyAction.ENABLE if command.on else KeyAction.DISABLE
-        tag = EventTag.KEY_ENABLED if command.on else EventTag.KEY_DISABLED
 
         async def change(writing: Writing) -> KeyShown:
-            now = self._clock.now()
-            key = await existing_key(writing, caller.account.name, command.key_id)
-            command.policy.require(action, key.state(now))
-            if key.switched_on is not command.on:
-                key = await writing.replace_key(key, key.switched(on=command.on))
-                await writing.append(event_of(caller, tag, key.key_id, now))
-            return KeyShown(key, key.state(now))
+            return await self._switch(writing, caller, command.key_id, on=command.on, policy=command.policy)
 
         return await commit(self._store, change)
+
+    async def switch_all(self, caller: Caller, command: SwitchKeys) -> Done:
+        """Enable or disable several keys, all or none.
+
+        Raises:
+            KeyNotFound: there is no key of one of these ids in this account.
+            KeyStateForbids: the state of one of them does not allow it.
+        """
+
+        async def change(writing: Writing) -> Done:
+            for key_id in command.key_ids:
+                await self._switch(writing, caller, key_id, on=command.on, policy=command.policy)
+            return Done()
+
+        return await commit(self._store, change)
+
+    async def _switch(
+        self, writing: Writing, caller: Caller, key_id: KeyId, *, on: bool, policy: StatePolicy
+    ) -> KeyShown:
+        now = self._clock.now()
+        key = await existing_key(writing, caller.account.name, key_id, now)
+        policy.require(KeyAction.ENABLE if on else KeyAction.DISABLE, key.state(now))
+        if key.switched_on is not on:
+            key = await writing.replace_key(key, key.switched(on=on))
+            tag = EventTag.KEY_ENABLED if on else EventTag.KEY_DISABLED
+            await writing.append(event_of(caller, tag, key.key_id, now))
+        return KeyShown(key, key.state(now))
 
     async def relabel(self, caller: Caller, command: RelabelKey) -> KeyShown:
         """Change a key's alias or description; one that already is as wanted stays untouched.
@@ -141,7 +164,7 @@ class KeyUseCases:
 
         async def change(writing: Writing) -> KeyShown:
             now = self._clock.now()
-            key = await existing_key(writing, caller.account.name, command.key_id)
+            key = await existing_key(writing, caller.account.name, command.key_id, now)
             command.policy.require(KeyAction.RELABEL, key.state(now))
             wanted = replace(
                 key,
@@ -167,7 +190,7 @@ class KeyUseCases:
 
         async def delete(writing: Writing) -> Done:
             now = self._clock.now()
-            key = await existing_key(writing, caller.account.name, command.key_id)
+            key = await existing_key(writing, caller.account.name, command.key_id, now)
             key.require_external()
             command.policy.require(KeyAction.DELETE_MATERIAL, key.state(now))
             await writing.replace_key(key, key.without_material())
@@ -179,7 +202,7 @@ class KeyUseCases:
     async def count(self, caller: Caller) -> int:
         """Return how many keys the caller's account has."""
         async with self._store.reading() as reading:
-            return await reading.count_keys(caller.account.name)
+            return await reading.count_keys(caller.account.name, self._clock.now())
 
     @property
     def most_keys(self) -> int:
@@ -187,7 +210,9 @@ class KeyUseCases:
         return self._most_keys
 
     async def _require_room(self, reading: Reading, caller: Caller) -> None:
-        if self._most_keys and await reading.count_keys(caller.account.name) >= self._most_keys:
+        if not self._most_keys:
+            return
+        if await reading.count_keys(caller.account.name, self._clock.now()) >= self._most_keys:
             raise TooManyKeys(self._most_keys)
 
     def _shown(self, key: Key) -> KeyShown:

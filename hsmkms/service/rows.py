@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from hsmkms.core.tickets import Pair, Ticket
 
 
-async def existing_key(reading: Reading, account: AccountName, key_id: KeyId) -> Key:
+async def existing_key(reading: Reading, account: AccountName, key_id: KeyId, now: Instant) -> Key:
     """Return the account's key.
 
     Raises:
-        KeyNotFound: there is none of this id in this account.
+        KeyNotFound: there is none of this id in this account, or its deletion is due.
     """
     key = await reading.key(account, key_id)
-    if key is None:
+    if key is None or key.gone(now):
         raise KeyNotFound
     return key
 
@@ -31,11 +31,11 @@ async def same_ticket(reading: Reading, ticket: Ticket) -> Ticket:
     """Return a ticket as its row is now.
 
     Raises:
-        InternalFault: it is gone, which no use case does.
+        KeyNotFound: it is gone, and goes only with its key.
     """
     found = await reading.ticket(ticket.token_digest)
     if found is None:
-        raise InternalFault
+        raise KeyNotFound
     return found
 
 

@@ -36,7 +36,7 @@ Row = TypeVar("Row")
 
 
 class Sweeper:
-    """Expires material, lapses tickets, ends pairs, forgets secrets and erases what was deleted."""
+    """Expires material, deletes keys, lapses tickets, ends pairs, forgets secrets and erases what was deleted."""
 
     def __init__(
         self, store: Store, clock: Clock, credentials: CredentialUseCases, *, parameters_valid_seconds: int
@@ -66,6 +66,7 @@ class Sweeper:
         return (
             self._forget_secrets,
             self.expire_material,
+            self.delete_keys,
             self.lapse_tickets,
             self.end_pairs,
             self._store.erase_deleted,
@@ -114,6 +115,19 @@ class Sweeper:
             return
         await writing.replace_key(key, key.without_material())
         await writing.append(expired_event(key, now, _ACTOR))
+
+    async def delete_keys(self) -> None:
+        """Delete the keys whose deletion is due, and leave a tombstone of each."""
+        await self._drain(lambda: self._store.due_deletions(self._clock.now(), _BATCH), self._delete)
+
+    async def _delete(self, writing: Writing, seen: Key) -> None:
+        now = self._clock.now()
+        key = await writing.key(seen.account, seen.key_id)
+        if key is None or not key.gone(now):
+            return
+        await writing.delete_key(key, now)
+        detail = {"due": key.deletion_due, "had_material": key.material is not None}
+        await writing.append(Event(EventTag.KEY_DELETED, now, key.account, _ACTOR, key.key_id, detail=detail))
 
     async def lapse_tickets(self) -> None:
         """Lapse tickets whose deadline passed or whose attempts are used up."""

@@ -13,7 +13,7 @@ from hsmkms.store.failures import TRANSLATED
 from hsmkms.store.finishing import finished
 from hsmkms.store.initialising import SqlInitialising, deployment_in, plan_into
 from hsmkms.store.reading import SqlReading
-from hsmkms.store.rows import event_of, key_of, pair_of, ticket_of
+from hsmkms.store.rows import event_of, key_of, pair_of, ticket_of, tombstone_of
 from hsmkms.store.versions import file_of, require_current
 from hsmkms.store.writing import SqlWriting
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hsmkms.core.events import ChainedEvent
     from hsmkms.core.ids import Instant, KeyId
     from hsmkms.core.keys import Key
+    from hsmkms.core.ports import Tombstone
     from hsmkms.core.tickets import Pair, Ticket
     from hsmkms.store.writing import Chain
 
@@ -129,6 +130,10 @@ class SqlStore:
         """Return keys that still hold material whose `valid_to` is not after `now`."""
         return [key_of(row) for row in await self._read(queries.EXPIRED_KEYS, {"now": now, "limit": limit})]
 
+    async def due_deletions(self, now: Instant, limit: int) -> Sequence[Key]:
+        """Return keys whose deletion is due."""
+        return [key_of(row) for row in await self._read(queries.DUE_DELETIONS, {"now": now, "limit": limit})]
+
     async def overdue_tickets(self, now: Instant, limit: int) -> Sequence[Ticket]:
         """Return ISSUED tickets whose deadline is not after `now`, or whose attempts are used up."""
         return [ticket_of(row) for row in await self._read(queries.OVERDUE_TICKETS, {"now": now, "limit": limit})]
@@ -201,6 +206,11 @@ class SqlStore:
         """Return the key of this id, whatever its account."""
         found = await self._read(queries.KEY_OF_ANY_ACCOUNT, {"key_id": key_id})
         return key_of(found[0]) if found else None
+
+    async def find_tombstone(self, key_id: KeyId) -> Tombstone | None:
+        """Return what is left of a deleted key."""
+        found = await self._read(queries.TOMBSTONE, {"key_id": key_id})
+        return tombstone_of(found[0]) if found else None
 
     async def events(self, after: int, limit: int) -> Sequence[ChainedEvent]:
         """Return at most `limit` events of a sequence above `after`, in the order of the trail."""

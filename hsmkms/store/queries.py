@@ -1,7 +1,7 @@
 """Every statement, built once: SQLAlchemy compiles each on its first use and finds it again.
 
-`judged_state` and `OVERDUE_TICKETS` say in SQL what `Key.state` and `Ticket.end` say in Python; the contract suite
-holds each pair together.
+`judged_state`, `COUNT_KEYS`, `DUE_DELETIONS` and `OVERDUE_TICKETS` say in SQL what `Key.state`, `Key.gone` and
+`Ticket.end` say in Python; the contract suite holds each pair together.
 """
 
 from __future__ import annotations
@@ -32,19 +32,21 @@ from hsmkms.store.schema import (
     DEPLOYMENT,
     EVENTS,
     ISSUED,
+    KEY_TAGS,
     KEYS,
     MATERIALS,
     OPEN_PAIR,
     PAIR_SECRETS,
     PAIRS,
     TICKETS,
+    TOMBSTONES,
 )
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
     from hsmkms.core.ids import Instant
-    from hsmkms.core.ports import KeyFilter
+    from hsmkms.core.ports import KeyFilter, TagFilter
 
 NOW: Final[BindParameter[int]] = bindparam("now")
 LIMIT: Final[BindParameter[int]] = bindparam("limit")
@@ -61,10 +63,27 @@ KEY_OF_ANY_ACCOUNT: Final = ANY_KEY.where(KEYS.c.key_id == bindparam("key_id"))
 KEYS_NAMED: Final = ANY_KEY.where(
     KEYS.c.account == bindparam("account"), KEYS.c.key_id.in_(bindparam("key_ids", expanding=True))
 )
-COUNT_KEYS: Final = select(func.count()).select_from(KEYS).where(KEYS.c.account == bindparam("account"))
+COUNT_KEYS: Final = (
+    select(func.count())
+    .select_from(KEYS)
+    .where(KEYS.c.account == bindparam("account"), or_(KEYS.c.deletion_due.is_(None), KEYS.c.deletion_due > NOW))
+)
 EXPIRED_KEYS: Final = ANY_KEY.where(MATERIALS.c.valid_to <= NOW).order_by(MATERIALS.c.valid_to).limit(LIMIT)
 
+DUE_DELETIONS: Final = ANY_KEY.where(KEYS.c.deletion_due <= NOW).order_by(KEYS.c.deletion_due).limit(LIMIT)
+USES_LEASED: Final = select(KEYS.c.uses_leased).where(KEYS.c.key_id == bindparam("key_id"))
+TOMBSTONE: Final = select(TOMBSTONES).where(TOMBSTONES.c.key_id == bindparam("key_id"))
+
 ADD_KEY: Final = insert(KEYS)
+ADD_TAGS: Final = insert(KEY_TAGS)
+ADD_TOMBSTONE: Final = insert(TOMBSTONES)
+REMOVE_KEY: Final = delete(KEYS).where(KEYS.c.key_id == bindparam("this"))
+REMOVE_TAGS: Final = delete(KEY_TAGS).where(KEY_TAGS.c.key_id == bindparam("this"))
+LEASE_USES: Final = (
+    update(KEYS)
+    .where(KEYS.c.key_id == bindparam("this"), KEYS.c.uses_leased + bindparam("uses") <= bindparam("most"))
+    .values(uses_leased=KEYS.c.uses_leased + bindparam("uses"))
+)
 ADD_MATERIAL: Final = insert(MATERIALS)
 REPLACE_MATERIAL: Final = update(MATERIALS).where(MATERIALS.c.key_id == bindparam("this"))
 REMOVE_MATERIAL: Final = delete(MATERIALS).where(MATERIALS.c.key_id == bindparam("this"))
@@ -84,7 +103,8 @@ def judged_state(now: Instant) -> ColumnElement[str]:
 
 def filtered(statement: Select[Any], wanted: KeyFilter, now: Instant) -> Select[Any]:
     """Return `statement`, which must select from keys joined with materials, narrowed to the keys wanted."""
-    statement = statement.where(KEYS.c.account == wanted.account)
+    gone = KEYS.c.deletion_due <= now
+    statement = statement.where(KEYS.c.account == wanted.account, or_(KEYS.c.deletion_due.is_(None), ~gone))
     if wanted.states is not None:
         statement = statement.where(judged_state(now).in_([each.value for each in wanted.states]))
     if wanted.origin is not None:
@@ -93,7 +113,7 @@ def filtered(statement: Select[Any], wanted: KeyFilter, now: Instant) -> Select[
         statement = statement.where(KEYS.c.usage == wanted.usage.value)
     if wanted.search:
         statement = statement.where(_holds(wanted.search))
-    return statement
+    return statement.where(*(_tagged(each) for each in wanted.tags))
 
 
 def keys_listed(wanted: KeyFilter, now: Instant, *, offset: int, limit: int) -> Select[Any]:
@@ -111,11 +131,25 @@ def keys_counted(wanted: KeyFilter, now: Instant) -> Select[Any]:
 def _holds(part: str) -> ColumnElement[bool]:
     # Not LIKE: it has wildcards, and in SQLite it ignores case. `replace` compares bytes in every database: the text
     # changes exactly if it holds the part.
-    try:
-        part.encode()
-    except UnicodeEncodeError:  # a lone surrogate: no database holds one, and drivers choke on it
+    if not _storable(part):
         return false()
     return or_(*(func.replace(column, part, "") != column for column in (KEYS.c.key_id, KEYS.c.alias)))
+
+
+def _tagged(wanted: TagFilter) -> ColumnElement[bool]:
+    values = [value for value in wanted.values if _storable(value)]
+    if not _storable(wanted.name) or (wanted.values and not values):
+        return false()
+    tag = select(KEY_TAGS.c.key_id).where(KEY_TAGS.c.key_id == KEYS.c.key_id, KEY_TAGS.c.name == wanted.name)
+    return (tag.where(KEY_TAGS.c.value.in_(values)) if values else tag).exists()
+
+
+def _storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate: no database holds one, and drivers choke on it
+        return False
+    return True
 
 
 # --- tickets ---------------------------------------------------------------------------------------------
@@ -135,6 +169,7 @@ OVERDUE_TICKETS: Final = (
     .limit(LIMIT)
 )
 ADD_TICKET: Final = insert(TICKETS)
+REMOVE_TICKETS: Final = delete(TICKETS).where(TICKETS.c.key_id == bindparam("this"))
 
 # --- pairs -----------------------------------------------------------------------------------------------
 

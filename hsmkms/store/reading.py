@@ -59,9 +59,9 @@ class SqlReading:
             total = (await self.run(queries.keys_counted(wanted, now))).scalar_one()
         return KeyPage(total, [key_of(row) for row in rows])
 
-    async def count_keys(self, account: AccountName) -> int:
-        """Return how many keys the account has."""
-        count: int = (await self.run(queries.COUNT_KEYS, {"account": account})).scalar_one()
+    async def count_keys(self, account: AccountName, now: Instant) -> int:
+        """Return how many keys the account has, without those whose deletion is due at `now`."""
+        count: int = (await self.run(queries.COUNT_KEYS, {"account": account, "now": now})).scalar_one()
         return count
 
     async def ticket(self, token_digest: bytes) -> Ticket | None:
@@ -72,6 +72,11 @@ class SqlReading:
     async def live_tickets(self, key_id: KeyId) -> Sequence[Ticket]:
         """Return the key's ISSUED tickets, oldest first."""
         return [ticket_of(row) for row in await self.rows(queries.LIVE_TICKETS, {"key_id": key_id})]
+
+    async def uses_leased(self, key_id: KeyId) -> int | None:
+        """Return how many uses of a key were ever counted; None for one that there is not."""
+        leased: int | None = (await self.run(queries.USES_LEASED, {"key_id": key_id})).scalar_one_or_none()
+        return leased
 
     async def pair(self, pair_id: PairId) -> Pair | None:
         """Return a pair that tickets have taken."""

@@ -11,6 +11,7 @@ from hsmkms.core.events import ChainedEvent, Event, EventTag
 from hsmkms.core.ids import Account
 from hsmkms.core.keys import Key, KeyUsage, Material, Origin
 from hsmkms.core.material import Edition, Fingerprint
+from hsmkms.core.ports import Tombstone
 from hsmkms.core.tickets import Pair, Spending, Ticket, TicketState
 from hsmkms.core.wrapping import WrappingAlgorithm
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Row
+
+    from hsmkms.core.ids import KeyId
 
 
 def key_of(row: Row[Any]) -> Key:
@@ -74,6 +77,27 @@ def material_values(material: Material) -> dict[str, object]:
         "brought_at": material.brought_at,
         "valid_to": material.valid_to,
         "ticket_id": material.ticket_id,
+    }
+
+
+def tag_values(key_id: KeyId, tags: Mapping[str, str]) -> list[dict[str, object]]:
+    """Return the rows of a key's tags."""
+    return [{"key_id": key_id, "name": name, "value": value} for name, value in tags.items()]
+
+
+def tombstone_of(row: Row[Any]) -> Tombstone:
+    """Return the tombstone of a row."""
+    return Tombstone(row.key_id, row.account, Origin(row.origin), row.created_at, row.deleted_at)
+
+
+def tombstone_values(tombstone: Tombstone) -> dict[str, object]:
+    """Return the row of a tombstone."""
+    return {
+        "key_id": tombstone.key_id,
+        "account": tombstone.account,
+        "origin": tombstone.origin.value,
+        "created_at": tombstone.created_at,
+        "deleted_at": tombstone.deleted_at,
     }
 
 

@@ -7,6 +7,8 @@
 | accounts | a tenant; its number is what integer fields of an API show and is never given twice |
 | credentials | an access id, and what proves it: a sealed secret, or the SHA-256 of an auth token |
 | keys | a customer's key; outlives its material, and keeps the fingerprint |
+| key_tags | a name and a value that a customer gave a key |
+| tombstones | what is left of a key that was deleted; refers to no key |
 | materials | what a key holds at present: deleted with the material |
 | tickets | the right to import into one key once; knows its import token by SHA-256 only |
 | pairs | a wrapping pair that tickets have taken |
@@ -122,6 +124,7 @@ KEYS: Final = Table(
     Column("archived", Boolean, nullable=False),
     _instant("deletion_due", nullable=True),
     Column("generation", Integer, nullable=False),
+    Column("uses_leased", BigInteger, nullable=False, server_default=text("0")),
     Column("fingerprint_algorithm", Text, nullable=True),
     Column("fingerprint_digest", LargeBinary, nullable=True),
     _revision(),
@@ -129,6 +132,26 @@ KEYS: Final = Table(
     CheckConstraint("(fingerprint_algorithm IS NULL) = (fingerprint_digest IS NULL)", name="whole_fingerprint"),
 )
 Index("listed", KEYS.c.account, KEYS.c.created_at, KEYS.c.key_id)
+_DUE: Final = KEYS.c.deletion_due.is_not(None)
+Index("due", KEYS.c.deletion_due, sqlite_where=_DUE, postgresql_where=_DUE)
+
+KEY_TAGS: Final = Table(
+    "key_tags",
+    METADATA,
+    Column("key_id", String(36), ForeignKey(KEYS.c.key_id), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+TOMBSTONES: Final = Table(
+    "tombstones",
+    METADATA,
+    Column("key_id", String(36), primary_key=True),
+    Column("account", String(64), ForeignKey(ACCOUNTS.c.name), nullable=False),
+    Column("origin", String(32), nullable=False),
+    _instant("created_at"),
+    _instant("deleted_at"),
+)
 
 MATERIALS: Final = Table(
     "materials",
@@ -202,6 +225,7 @@ Index(
     sqlite_where=_LIVE,
     postgresql_where=_LIVE,
 )
+Index("by_key", TICKETS.c.key_id)
 Index("live_by_deadline", TICKETS.c.deadline, sqlite_where=_LIVE, postgresql_where=_LIVE)
 
 EVENTS: Final = Table(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hsmkms.core.errors import ChangedMeanwhile
 from hsmkms.core.ids import Account
+from hsmkms.core.ports import Tombstone
 from hsmkms.store import queries
 from hsmkms.store.reading import SqlReading
 from hsmkms.store.rows import (
@@ -15,7 +16,9 @@ from hsmkms.store.rows import (
     key_values,
     material_values,
     pair_values,
+    tag_values,
     ticket_values,
+    tombstone_values,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
     from hsmkms.core.credentials import Credential
     from hsmkms.core.events import Event
-    from hsmkms.core.ids import AccountName
+    from hsmkms.core.ids import AccountName, Instant, KeyId
     from hsmkms.core.keys import Key
     from hsmkms.core.tickets import Pair, Ticket
 
@@ -52,8 +55,8 @@ class SqlWriting(SqlReading):
         self._last_digest: bytes | None = None
         self.removed = False
 
-    async def add_key(self, key: Key) -> None:
-        """Insert a key.
+    async def add_key(self, key: Key, tags: Mapping[str, str] | None = None) -> None:
+        """Insert a key with its tags.
 
         Raises:
             AliasTaken: another key of the account has its alias.
@@ -61,6 +64,8 @@ class SqlWriting(SqlReading):
         await self.run(queries.ADD_KEY, key_values(key))
         if key.material is not None:
             await self.run(queries.ADD_MATERIAL, {"key_id": key.key_id, **material_values(key.material)})
+        if tags:
+            await self.run(queries.ADD_TAGS, tag_values(key.key_id, tags))
 
     async def replace_key(self, old: Key, new: Key) -> Key:
         """Replace a key; material that `new` does not hold any more is removed from the database."""
@@ -76,6 +81,21 @@ class SqlWriting(SqlReading):
         elif before != after:
             await self.run(queries.REPLACE_MATERIAL, {"this": old.key_id, **material_values(after)})
         return written
+
+    async def lease_uses(self, key_id: KeyId, uses: int, most: int) -> bool:
+        """Count `uses` more uses of a key; False, and none counted, if it would have more than `most` or is gone."""
+        counted = await self.run(queries.LEASE_USES, {"this": key_id, "uses": uses, "most": most})
+        return counted.rowcount == 1
+
+    async def delete_key(self, key: Key, deleted_at: Instant) -> None:
+        """Remove a key with its material, tags and tickets, of which none is ISSUED any more, and leave a tombstone."""
+        # The row goes last, because the others refer to it; its swap tells first whether any of them may go.
+        await self._swap(queries.REPLACE_KEY, key.key_id, key_values, key, key)
+        self.removed = self.removed or key.material is not None
+        for statement in (queries.REMOVE_MATERIAL, queries.REMOVE_TAGS, queries.REMOVE_TICKETS, queries.REMOVE_KEY):
+            await self.run(statement, {"this": key.key_id})
+        tombstone = Tombstone(key.key_id, key.account, key.origin, key.created_at, deleted_at)
+        await self.run(queries.ADD_TOMBSTONE, tombstone_values(tombstone))
 
     async def add_ticket(self, ticket: Ticket) -> None:
         """Insert a ticket."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hsmkms.core.custody import CustodyObject, Deployment
     from hsmkms.core.ids import AccountName, KeyId
     from hsmkms.core.keys import Key, KeyState
-    from hsmkms.core.ports import MaterialEvidence
+    from hsmkms.core.ports import MaterialEvidence, Tombstone
     from hsmkms.hsm.report import TokenDescription, TokenReport
     from hsmkms.hsm.spawn import HostProcess
     from hsmkms.service.auth_tokens import IssuedToken
@@ -147,17 +147,20 @@ async def create_auth_token(settings: Settings, account: AccountName, roles: fro
         return await AuthTokenUseCases(store, SystemClock()).create(account, roles)
 
 
-async def inspect_key(settings: Settings, key_id: KeyId) -> InspectedKey:
-    """Return a key of any account, and what the token says of its material.
+async def inspect_key(settings: Settings, key_id: KeyId) -> InspectedKey | Tombstone:
+    """Return a key of any account, and what the token says of its material; of a deleted key, what is left of it.
 
     Raises:
-        KeyNotFound: there is no such key.
+        KeyNotFound: there never was such a key.
         RecordBroken: the token does not open the record that is stored for it.
     """
     async with opened_store(settings) as store:
         key = await store.find_key(key_id)
         if key is None:
-            raise KeyNotFound("There is no key of this id.")
+            tombstone = await store.find_tombstone(key_id)
+            if tombstone is None:
+                raise KeyNotFound("There is no key of this id.")
+            return tombstone
         state = key.state(SystemClock().now())
         if key.material is None:
             return InspectedKey(key, state, None)

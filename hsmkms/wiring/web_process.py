@@ -31,13 +31,16 @@ from hsmkms.hsm.process import die_with
 from hsmkms.hsm.settings import Duty
 from hsmkms.service.auth_tokens import AuthTokenUseCases
 from hsmkms.service.credentials import CredentialUseCases
-from hsmkms.service.facade import Service
+from hsmkms.service.crypto import CryptoUseCases
+from hsmkms.service.facade import Service, UseCases
 from hsmkms.service.importing import ImportUseCases
 from hsmkms.service.issuing import IssuingSettings, IssuingUseCases
 from hsmkms.service.keys import KeyUseCases
+from hsmkms.service.lifecycle import LifecycleUseCases
 from hsmkms.service.offering import Offer
 from hsmkms.service.pairs import PairPool
 from hsmkms.service.sweeping import Sweeper
+from hsmkms.service.uses import UseCounter
 from hsmkms.web.app import Health, Limits, build_app
 from hsmkms.web.server import serve, tls_context
 from hsmkms.wiring.adapters import SystemClock, opened_store, ready_deployment
@@ -85,15 +88,16 @@ def _assemble(settings: Settings, store: SqlStore, hsm: HostPool) -> _Parts:
         ),
     )
     credentials = CredentialUseCases(store, hsm, clock, edition)
-    service = Service(
-        edition,
-        offer,
-        KeyUseCases(store, hsm, clock, edition, most_keys=settings.limits.keys_per_account),
-        issuing,
-        ImportUseCases(store, hsm, clock, edition, offer),
-        credentials,
-        AuthTokenUseCases(store, clock),
+    use_cases = UseCases(
+        keys=KeyUseCases(store, hsm, clock, edition, most_keys=settings.limits.keys_per_account),
+        lifecycle=LifecycleUseCases(store, clock),
+        issuing=issuing,
+        imports=ImportUseCases(store, hsm, clock, edition, offer),
+        crypto=CryptoUseCases(store, hsm, clock, edition, UseCounter(store)),
+        credentials=credentials,
+        auth_tokens=AuthTokenUseCases(store, clock),
     )
+    service = Service(edition, offer, use_cases)
     sweeper = Sweeper(store, clock, credentials, parameters_valid_seconds=importing.parameters_valid_seconds)
     return _Parts(service, pairs, sweeper)
 
@@ -162,7 +166,11 @@ class _Arrivals:
             )
         for each in set(self._allowed) - report.working:
             _logger.warning("the token does not do a configured algorithm", extra={"algorithm": each})
-        _logger.info("serving", extra={"token": report.token.label, "algorithms": offered})
+        ciphers = sorted(each.value for each in report.working_ciphers)
+        if not ciphers:
+            facts = {each.algorithm.value: each.why_not for each in report.ciphers}
+            _logger.warning("keys cannot encrypt or decrypt with this token", extra=facts)
+        _logger.info("serving", extra={"token": report.token.label, "algorithms": offered, "ciphers": ciphers})
 
 
 async def serve_web(settings: Settings, listening: socket.socket, control: socket.socket) -> None:

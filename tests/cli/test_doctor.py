@@ -8,6 +8,7 @@ import re
 from rich.console import Console
 
 from hsmkms.cli.doctor import _show
+from hsmkms.core.ciphertexts import CipherAlgorithm
 from hsmkms.core.material import Edition
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.hsm.report import (
@@ -15,6 +16,7 @@ from hsmkms.hsm.report import (
     ZERO_PADDED,
     AlgorithmFinding,
     CheckFinding,
+    CipherFinding,
     LengthFinding,
     TokenDescription,
     TokenReport,
@@ -35,6 +37,12 @@ def algorithm(name: WrappingAlgorithm, *lengths: LengthFinding, why_not: str = "
     return AlgorithmFinding(algorithm=name, works=not why_not, why_not=why_not, damaged="", lengths=lengths)
 
 
+CIPHERS = (
+    CipherFinding(algorithm=CipherAlgorithm.AES_256_GCM, works=True, why_not=""),
+    CipherFinding(algorithm=CipherAlgorithm.SM4_GCM, works=False, why_not="[red]because"),
+)
+
+
 def shown(*algorithms: AlgorithmFinding, checks: tuple[CheckFinding, ...] = ()) -> str:
     """Return what is shown of a token, where the configuration names two of the three algorithms."""
     token = TokenDescription(
@@ -51,6 +59,7 @@ def shown(*algorithms: AlgorithmFinding, checks: tuple[CheckFinding, ...] = ()) 
         token=token,
         edition=Edition.FIPS,
         algorithms=algorithms,
+        ciphers=CIPHERS,
         checks=checks,
         value_len="",
         fingerprint_algorithm="",
@@ -67,6 +76,13 @@ def test_what_works_and_what_is_offered_are_two_things() -> None:
     assert re.search(rf"{SHA_256} +no: refused +no ", text)
     assert re.search(rf"{SHA_1} +yes +yes ", text)
     assert re.search(rf"{PKCS1} +yes +no: not in import\.wrapping_algorithms", text)
+
+
+def test_each_cipher_is_shown_and_why_it_is_not_offered() -> None:
+    text = shown(algorithm(SHA_1))
+    assert re.search(r"cipher of keys +offered to clients", text)
+    assert re.search(r"AES_256_GCM +yes *$", text, re.MULTILINE)
+    assert re.search(r"SM4_GCM +no: \[red\]because", text)
 
 
 def test_zeros_in_material_of_the_right_length_do_not_look_like_a_failure() -> None:

@@ -10,7 +10,9 @@ from hsmkms.core import errors
 from hsmkms.core.errors import (
     AliasInvalid,
     CallerFault,
+    CipherNotOffered,
     CiphertextSizeWrong,
+    ClientFault,
     CredentialUnknown,
     ExpiryInvalid,
     FieldInvalid,
@@ -40,8 +42,9 @@ EXAMPLES: dict[type[HsmkmsError], HsmkmsError] = {
     CiphertextSizeWrong: CiphertextSizeWrong(256),
     MaterialLengthWrong: MaterialLengthWrong(256),
     TooManyKeys: TooManyKeys(20),
+    CipherNotOffered: CipherNotOffered("SM4_GCM"),
 }
-GROUPS: set[type] = {CallerFault, ServiceFault, OperatorFault}
+GROUPS: set[type] = {CallerFault, ServiceFault, OperatorFault, ClientFault}
 LEAVES: list[type[HsmkmsError]] = sorted(leaves(HsmkmsError), key=repr)
 CALLERS: list[type[HsmkmsError]] = sorted(leaves(CallerFault), key=repr)
 FORBIDDEN = re.compile(r"CKR|CKA_|PKCS ?#?11|\b[45]\d\d\b|Traceback|sqlite|sqlalchemy|aiohttp", re.IGNORECASE)
@@ -75,9 +78,9 @@ def test_every_leaf_belongs_to_exactly_one_group(leaf: type[HsmkmsError]) -> Non
     assert len(GROUPS.intersection(leaf.__mro__)) == 1
 
 
-def test_the_tree_is_a_tree_of_three_groups_and_all_of_it_is_in_one_module() -> None:
+def test_the_tree_is_a_tree_of_four_groups_and_all_of_it_is_in_one_module() -> None:
     classes = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, HsmkmsError)}
-    assert set(HsmkmsError.__subclasses__()) == {CallerFault, ServiceFault, OperatorFault}
+    assert set(HsmkmsError.__subclasses__()) == {CallerFault, ServiceFault, OperatorFault, ClientFault}
     for each in classes:
         assert len(each.__bases__) == 1
         assert each.__doc__
@@ -125,6 +128,10 @@ def test_a_state_fault_carries_the_state_and_the_action_for_dialects_that_word_i
 
 def test_the_number_of_keys_that_an_account_may_have_is_named() -> None:
     assert "20 keys" in TooManyKeys(20).message
+
+
+def test_the_cipher_that_the_token_lacks_is_named() -> None:
+    assert "does not offer SM4_GCM." in EXAMPLES[CipherNotOffered].message
 
 
 def test_the_length_needed_is_named_in_bits_and_bytes() -> None:

@@ -32,7 +32,7 @@ class KeyMachine(RuleBasedStateMachine):
     def create(self, origin: Origin, seed: int) -> None:
         self.now = NOW
         self.on = True
-        self.scheduled = False
+        self.due: Instant | None = None
         self.archived = False
         self.held: int | None = None
         self.first: int | None = None
@@ -44,13 +44,15 @@ class KeyMachine(RuleBasedStateMachine):
             self.key = self.key.with_material(sealed(seed), Material(sealed(seed).record, self.now))
         self.alias = self.key.alias
 
+    def model_usable(self) -> bool:
+        return self.held is not None and (self.expiry is None or self.now < self.expiry)
+
     def model_state(self) -> str:
-        usable = self.held is not None and (self.expiry is None or self.now < self.expiry)
-        if self.scheduled:
+        if self.due is not None:
             return "PendingDelete"
         if self.archived:
             return "Archived"
-        if not usable:
+        if not self.model_usable():
             return "PendingImport"
         return "Enabled" if self.on else "Disabled"
 
@@ -111,15 +113,38 @@ class KeyMachine(RuleBasedStateMachine):
             self.key = replace(self.key, alias=alias)
             self.alias = alias
 
-    @rule(scheduled=st.booleans())
-    def schedule(self, scheduled: bool) -> None:
-        self.key = replace(self.key, deletion_due=self.now if scheduled else None)
-        self.scheduled = scheduled
+    @rule(milliseconds=st.integers(1, 4))
+    def schedule_deletion(self, milliseconds: int) -> None:
+        if not self.refused(KeyAction.SCHEDULE_DELETION, "Enabled", "Disabled", "PendingImport", "Archived"):
+            self.due = Instant(self.now + milliseconds)
+            self.key = self.key.scheduled(self.due)
+            self.on = self.archived = False
+
+    @rule()
+    def cancel_deletion(self) -> None:
+        if not self.key.gone(self.now) and not self.refused(KeyAction.CANCEL_DELETION, "PendingDelete"):
+            self.key = self.key.kept()
+            self.due = None
+            assert self.model_state() in {"Disabled", "PendingImport"}
 
     @rule(archived=st.booleans())
     def archive(self, archived: bool) -> None:
-        self.key = replace(self.key, archived=archived)
-        self.archived = archived
+        action = KeyAction.ARCHIVE if archived else KeyAction.CANCEL_ARCHIVE
+        if not self.refused(action, *(("Enabled", "Disabled") if archived else ("Archived",))):
+            self.key = replace(self.key, archived=archived)
+            self.archived = archived
+
+    @rule(action=st.sampled_from([KeyAction.ENCRYPT, KeyAction.DECRYPT]))
+    def use(self, action: KeyAction) -> None:
+        if self.refused(action, "Enabled", *(("Archived",) if action is KeyAction.DECRYPT else ())):
+            return
+        if self.model_usable():
+            assert self.held is not None
+            assert self.key.usable_material(action, self.now).record == sealed(self.held).record
+            return
+        assert self.archived, "every other state shows that there is none"
+        with pytest.raises(KeyStateForbids):
+            self.key.usable_material(action, self.now)
 
     @rule(milliseconds=st.integers(-2, 5))
     def move_the_clock(self, milliseconds: int) -> None:
@@ -134,6 +159,10 @@ class KeyMachine(RuleBasedStateMachine):
     @invariant()
     def the_state_shown_is_the_models(self) -> None:
         assert self.key.state(self.now).value == self.model_state()
+
+    @invariant()
+    def the_key_is_gone_when_its_deletion_is_due(self) -> None:
+        assert self.key.gone(self.now) is (self.due is not None and self.now >= self.due)
 
     @invariant()
     def the_key_holds_what_the_model_holds(self) -> None:

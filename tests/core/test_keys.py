@@ -70,30 +70,60 @@ ALLOWED: Final[dict[tuple[KeyState, KeyAction], bool]] = {
     (KeyState.ENABLED, KeyAction.ENABLE): True,
     (KeyState.ENABLED, KeyAction.RELABEL): True,
     (KeyState.ENABLED, KeyAction.DISABLE): True,
+    (KeyState.ENABLED, KeyAction.ENCRYPT): True,
+    (KeyState.ENABLED, KeyAction.DECRYPT): True,
+    (KeyState.ENABLED, KeyAction.SCHEDULE_DELETION): True,
+    (KeyState.ENABLED, KeyAction.CANCEL_DELETION): False,
+    (KeyState.ENABLED, KeyAction.ARCHIVE): True,
+    (KeyState.ENABLED, KeyAction.CANCEL_ARCHIVE): False,
     (KeyState.DISABLED, KeyAction.GET_PARAMETERS): False,
     (KeyState.DISABLED, KeyAction.IMPORT_MATERIAL): False,
     (KeyState.DISABLED, KeyAction.DELETE_MATERIAL): True,
     (KeyState.DISABLED, KeyAction.ENABLE): True,
     (KeyState.DISABLED, KeyAction.RELABEL): True,
     (KeyState.DISABLED, KeyAction.DISABLE): True,
+    (KeyState.DISABLED, KeyAction.ENCRYPT): False,
+    (KeyState.DISABLED, KeyAction.DECRYPT): False,
+    (KeyState.DISABLED, KeyAction.SCHEDULE_DELETION): True,
+    (KeyState.DISABLED, KeyAction.CANCEL_DELETION): False,
+    (KeyState.DISABLED, KeyAction.ARCHIVE): True,
+    (KeyState.DISABLED, KeyAction.CANCEL_ARCHIVE): False,
     (KeyState.PENDING_IMPORT, KeyAction.GET_PARAMETERS): True,
     (KeyState.PENDING_IMPORT, KeyAction.IMPORT_MATERIAL): True,
     (KeyState.PENDING_IMPORT, KeyAction.DELETE_MATERIAL): False,
     (KeyState.PENDING_IMPORT, KeyAction.ENABLE): False,
     (KeyState.PENDING_IMPORT, KeyAction.RELABEL): True,
     (KeyState.PENDING_IMPORT, KeyAction.DISABLE): False,
+    (KeyState.PENDING_IMPORT, KeyAction.ENCRYPT): False,
+    (KeyState.PENDING_IMPORT, KeyAction.DECRYPT): False,
+    (KeyState.PENDING_IMPORT, KeyAction.SCHEDULE_DELETION): True,
+    (KeyState.PENDING_IMPORT, KeyAction.CANCEL_DELETION): False,
+    (KeyState.PENDING_IMPORT, KeyAction.ARCHIVE): False,
+    (KeyState.PENDING_IMPORT, KeyAction.CANCEL_ARCHIVE): False,
     (KeyState.PENDING_DELETE, KeyAction.GET_PARAMETERS): False,
     (KeyState.PENDING_DELETE, KeyAction.IMPORT_MATERIAL): False,
     (KeyState.PENDING_DELETE, KeyAction.DELETE_MATERIAL): False,
     (KeyState.PENDING_DELETE, KeyAction.ENABLE): False,
     (KeyState.PENDING_DELETE, KeyAction.RELABEL): False,
     (KeyState.PENDING_DELETE, KeyAction.DISABLE): False,
+    (KeyState.PENDING_DELETE, KeyAction.ENCRYPT): False,
+    (KeyState.PENDING_DELETE, KeyAction.DECRYPT): False,
+    (KeyState.PENDING_DELETE, KeyAction.SCHEDULE_DELETION): False,
+    (KeyState.PENDING_DELETE, KeyAction.CANCEL_DELETION): True,
+    (KeyState.PENDING_DELETE, KeyAction.ARCHIVE): False,
+    (KeyState.PENDING_DELETE, KeyAction.CANCEL_ARCHIVE): False,
     (KeyState.ARCHIVED, KeyAction.GET_PARAMETERS): False,
     (KeyState.ARCHIVED, KeyAction.IMPORT_MATERIAL): False,
     (KeyState.ARCHIVED, KeyAction.DELETE_MATERIAL): False,
     (KeyState.ARCHIVED, KeyAction.ENABLE): False,
     (KeyState.ARCHIVED, KeyAction.RELABEL): True,
     (KeyState.ARCHIVED, KeyAction.DISABLE): False,
+    (KeyState.ARCHIVED, KeyAction.ENCRYPT): False,
+    (KeyState.ARCHIVED, KeyAction.DECRYPT): True,
+    (KeyState.ARCHIVED, KeyAction.SCHEDULE_DELETION): True,
+    (KeyState.ARCHIVED, KeyAction.CANCEL_DELETION): False,
+    (KeyState.ARCHIVED, KeyAction.ARCHIVE): False,
+    (KeyState.ARCHIVED, KeyAction.CANCEL_ARCHIVE): True,
 }
 
 
@@ -169,6 +199,56 @@ def test_only_an_external_key_takes_imported_material() -> None:
     for origin in set(Origin) - {Origin.EXTERNAL}:
         with pytest.raises(KeyNotExternal):
             a_key(origin=origin).require_external()
+
+
+# --- use ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", [KeyAction.ENCRYPT, KeyAction.DECRYPT])
+def test_a_key_is_used_with_the_material_it_holds(action: KeyAction) -> None:
+    key = replace(a_key(), material=USABLE)
+    assert key.usable_material(action, NOW) == USABLE
+    assert replace(key, archived=True).usable_material(action, NOW) == USABLE
+
+
+@pytest.mark.parametrize("held", [None, EXPIRED])
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("action", [KeyAction.ENCRYPT, KeyAction.DECRYPT])
+def test_without_usable_material_a_key_is_of_no_use_whatever_state_it_shows(
+    action: KeyAction, archived: bool, held: Material | None
+) -> None:
+    with pytest.raises(KeyStateForbids) as caught:
+        replace(a_key(), archived=archived, material=held).usable_material(action, NOW)
+    assert (caught.value.state, caught.value.action) == (PENDING_IMPORT, action)
+
+
+# --- the end ------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(-5, 5))
+def test_a_key_is_gone_from_the_instant_its_deletion_is_due(milliseconds: int) -> None:
+    assert a_key().scheduled(NOW).gone(Instant(NOW + milliseconds)) is (milliseconds >= 0)
+
+
+def test_a_key_that_nobody_deletes_is_never_gone() -> None:
+    assert not a_key().gone(Instant(2**62))
+    assert not a_key().scheduled(NOW).kept().gone(Instant(2**62))
+
+
+@pytest.mark.parametrize(
+    ("held", "then"), [(None, PENDING_IMPORT), (EXPIRED, PENDING_IMPORT), (USABLE, KeyState.DISABLED)]
+)
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("on", [False, True])
+def test_whoever_cancels_a_deletion_gets_the_key_disabled_or_pending_import(
+    on: bool, archived: bool, held: Material | None, then: KeyState
+) -> None:
+    key = replace(a_key(), switched_on=on, archived=archived, material=held)
+    scheduled = key.scheduled(later(NOW, seconds=7))
+    assert scheduled.state(NOW) is PENDING_DELETE
+    kept = scheduled.kept()
+    assert kept.state(NOW) is then
+    assert kept == replace(key, switched_on=False, archived=False), "and nothing else is different"
 
 
 # --- expiry -----------------------------------------------------------------------------------------------

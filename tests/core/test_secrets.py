@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsmkms.core import secrets as core_secrets
-from hsmkms.core.secrets import AuthToken, ImportToken, OpaqueToken, Pin, Secret, SecretKey
+from hsmkms.core.secrets import AuthToken, ImportToken, OpaqueToken, Pin, Plaintext, Secret, SecretKey
 
-KINDS = [Secret, OpaqueToken, ImportToken, AuthToken, Pin, SecretKey]
+KINDS = [Secret, OpaqueToken, ImportToken, AuthToken, Pin, Plaintext, SecretKey]
 VALUE = b"correct-horse-battery-staple"
 TEXT = VALUE.decode()
 

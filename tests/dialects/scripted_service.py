@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from hsmkms.core.ciphertexts import CipherAlgorithm
 from hsmkms.core.credentials import Role
 from hsmkms.core.ids import AccessId, Account, AccountName, Instant, KeyId, from_seconds
 from hsmkms.core.keys import Key, KeyState, KeyUsage, Material, Origin
@@ -70,6 +71,7 @@ class ScriptedService:
         WrappingAlgorithm.RSAES_OAEP_SHA_256,
         WrappingAlgorithm.RSAES_OAEP_SHA_1,
     )
+    ciphers: frozenset[CipherAlgorithm] = frozenset({CipherAlgorithm.AES_256_GCM})
     secret_fault: HsmkmsError | None = None
     account: Account = ACCOUNT
     auth_token: AuthToken = AUTH_TOKEN

@@ -9,15 +9,17 @@ import base64
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 P = ParamSpec("P")
+
+LEAST_PENDING_DAYS: Final = 7
 
 
 class Failure(NamedTuple):
@@ -38,6 +40,13 @@ class ImportParameters:
     """SubjectPublicKeyInfo (DER) in base64."""
     valid_to: int
     """Seconds since 1970."""
+
+
+class DataKey(NamedTuple):
+    """A data key, and what decrypts to it."""
+
+    plaintext: bytes
+    ciphertext: bytes
 
 
 class CloudClient(ABC):
@@ -83,6 +92,38 @@ class CloudClient(ABC):
     @abstractmethod
     def disable(self, key_id: str) -> Any:
         """Switch a key off."""
+
+    @abstractmethod
+    def schedule_deletion(self, key_id: str, days: int = LEAST_PENDING_DAYS) -> Any:
+        """Let a key be deleted after some days."""
+
+    @abstractmethod
+    def cancel_deletion(self, key_id: str) -> Any:
+        """Keep a key that was to be deleted."""
+
+    @abstractmethod
+    def is_rotated(self, key_id: str) -> bool:
+        """Tell whether a key gets new material from time to time."""
+
+    @abstractmethod
+    def encrypt(self, key_id: str, plaintext: bytes, context: Mapping[str, str] | None = None) -> bytes:
+        """Encrypt; the plaintext is UTF-8 where the cloud encrypts texts only."""
+
+    @abstractmethod
+    def decrypt(self, ciphertext: bytes, context: Mapping[str, str] | None = None) -> bytes:
+        """Decrypt."""
+
+    @abstractmethod
+    def re_encrypt(self, ciphertext: bytes, key_id: str) -> bytes:
+        """Decrypt, and encrypt with a key."""
+
+    @abstractmethod
+    def data_key(self, key_id: str) -> DataKey:
+        """Make a data key of 256 bits."""
+
+    @abstractmethod
+    def random(self, size: int) -> bytes:
+        """Return so many random bytes."""
 
     @abstractmethod
     def describe(self, key_id: str) -> Any:

@@ -47,6 +47,18 @@ def attempts(instance: Instance, key_id: str) -> tuple[int, int]:
     return counted, given_back
 
 
+def uses_leased(instance: Instance, key_id: str) -> int:
+    """Return how many uses of a key are counted, most of them in advance."""
+    ((leased,),) = run(instance, "SELECT uses_leased FROM keys WHERE key_id = ?", key_id)
+    return int(leased)
+
+
+def is_deleted(instance: Instance, key_id: str) -> bool:
+    """Tell whether of a key only the tombstone is left."""
+    kept = run(instance, "SELECT key_id FROM keys WHERE key_id = ?", key_id)
+    return not kept and bool(run(instance, "SELECT key_id FROM tombstones WHERE key_id = ?", key_id))
+
+
 def swap(instance: Instance, table: str, column: str, one: str, other: str) -> None:
     """Exchange the records of two rows."""
     first, second = (

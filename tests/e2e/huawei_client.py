@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,10 +14,10 @@ from huaweicloudsdkcore.http.http_handler import HttpHandler
 from huaweicloudsdkcore.region.region import Region
 from huaweicloudsdkkms.v2 import KmsClient, model
 
-from tests.e2e.cloud_client import CloudClient, Failure, ImportParameters, P
+from tests.e2e.cloud_client import LEAST_PENDING_DAYS, CloudClient, DataKey, Failure, ImportParameters, P
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 ANSWER_SECONDS: Final = 30
 
@@ -123,6 +124,53 @@ class HuaweiClient(CloudClient):
     def disable(self, key_id: str) -> Any:
         """Switch a key off."""
         return self.call("disable_key", key_id=key_id)
+
+    def schedule_deletion(self, key_id: str, days: int = LEAST_PENDING_DAYS) -> Any:
+        """Let a key be deleted after some days."""
+        return self.call("delete_key", key_id=key_id, pending_days=str(days))
+
+    def cancel_deletion(self, key_id: str) -> Any:
+        """Keep a key that was to be deleted."""
+        return self.call("cancel_key_deletion", key_id=key_id)
+
+    def is_rotated(self, key_id: str) -> bool:
+        """Tell whether a key gets new material from time to time."""
+        return bool(self.call("show_key_rotation_status", key_id=key_id).key_rotation_enabled)
+
+    def encrypt(self, key_id: str, plaintext: bytes, context: Mapping[str, str] | None = None) -> bytes:
+        """Encrypt; the SDK's models do not have a context of pairs."""
+        members = {"key_id": key_id, "plain_text": plaintext.decode()}
+        answer = self._with_context("encrypt_data", members, context)
+        assert answer.key_id == key_id
+        return base64.b64decode(answer.cipher_text, validate=True)
+
+    def decrypt(self, ciphertext: bytes, context: Mapping[str, str] | None = None) -> bytes:
+        """Decrypt."""
+        members = {"cipher_text": base64.b64encode(ciphertext).decode()}
+        answer = self._with_context("decrypt_data", members, context)
+        return base64.b64decode(answer.plain_text_base64, validate=True)
+
+    def _with_context(self, method: str, members: dict[str, Any], context: Mapping[str, str] | None) -> Any:
+        if context is None:
+            return self.call(method, **members)
+        return self.call_json(method, {**members, "encryption_context": dict(context)})
+
+    def re_encrypt(self, ciphertext: bytes, key_id: str) -> bytes:
+        """Decrypt, and encrypt with a key."""
+        sent = base64.b64encode(ciphertext).decode()
+        answer = self.call("re_encrypt", cipher_text=sent, destination_key_id=key_id)
+        assert answer.key_id == key_id
+        return base64.b64decode(answer.cipher_text, validate=True)
+
+    def data_key(self, key_id: str) -> DataKey:
+        """Make a data key of 256 bits."""
+        made = self.call("create_datakey", key_id=key_id)
+        assert made.key_id == key_id
+        return DataKey(bytes.fromhex(made.plain_text), bytes.fromhex(made.cipher_text))
+
+    def random(self, size: int) -> bytes:
+        """Return so many random bytes."""
+        return bytes.fromhex(self.call("create_random", random_data_length=str(8 * size)).random_data)
 
     def describe(self, key_id: str) -> Any:
         """Return the SDK's model of all that is known of a key."""

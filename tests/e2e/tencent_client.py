@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +14,10 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 from tencentcloud.kms.v20190118 import kms_client, models
 
-from tests.e2e.cloud_client import CloudClient, Failure, ImportParameters, P
+from tests.e2e.cloud_client import LEAST_PENDING_DAYS, CloudClient, DataKey, Failure, ImportParameters, P
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 class TencentClient(CloudClient):
@@ -89,6 +91,48 @@ class TencentClient(CloudClient):
         """Switch a key off."""
         return self.call("DisableKey", KeyId=key_id)
 
+    def schedule_deletion(self, key_id: str, days: int = LEAST_PENDING_DAYS) -> Any:
+        """Let a key be deleted after some days."""
+        return self.call("ScheduleKeyDeletion", KeyId=key_id, PendingWindowInDays=days)
+
+    def cancel_deletion(self, key_id: str) -> Any:
+        """Keep a key that was to be deleted."""
+        return self.call("CancelKeyDeletion", KeyId=key_id)
+
+    def is_rotated(self, key_id: str) -> bool:
+        """Tell whether a key gets new material from time to time."""
+        return bool(self.call("GetKeyRotationStatus", KeyId=key_id).KeyRotationEnabled)
+
+    def encrypt(self, key_id: str, plaintext: bytes, context: Mapping[str, str] | None = None) -> bytes:
+        """Encrypt."""
+        sent = base64.b64encode(plaintext).decode()
+        answer = self.call("Encrypt", KeyId=key_id, Plaintext=sent, EncryptionContext=_text(context))
+        assert answer.KeyId == key_id
+        return base64.b64decode(answer.CiphertextBlob, validate=True)
+
+    def decrypt(self, ciphertext: bytes, context: Mapping[str, str] | None = None) -> bytes:
+        """Decrypt."""
+        sent = base64.b64encode(ciphertext).decode()
+        answer = self.call("Decrypt", CiphertextBlob=sent, EncryptionContext=_text(context))
+        return base64.b64decode(answer.Plaintext, validate=True)
+
+    def re_encrypt(self, ciphertext: bytes, key_id: str) -> bytes:
+        """Decrypt, and encrypt with a key."""
+        sent = base64.b64encode(ciphertext).decode()
+        answer = self.call("ReEncrypt", CiphertextBlob=sent, DestinationKeyId=key_id)
+        assert answer.KeyId == key_id
+        return base64.b64decode(answer.CiphertextBlob, validate=True)
+
+    def data_key(self, key_id: str) -> DataKey:
+        """Make a data key of 256 bits."""
+        made = self.call("GenerateDataKey", KeyId=key_id, KeySpec="AES_256")
+        assert made.KeyId == key_id
+        return DataKey(base64.b64decode(made.Plaintext), base64.b64decode(made.CiphertextBlob))
+
+    def random(self, size: int) -> bytes:
+        """Return so many random bytes."""
+        return base64.b64decode(self.call("GenerateRandom", NumberOfBytes=size).Plaintext, validate=True)
+
     def describe(self, key_id: str) -> Any:
         """Return the SDK's model of all that is known of a key."""
         return self.call("DescribeKey", KeyId=key_id).KeyMetadata
@@ -101,3 +145,7 @@ class TencentClient(CloudClient):
         """Return how many keys there are, and all that is known of one, in a form to compare."""
         count = self.call("ListKeyDetail", KeyUsage="ALL", Limit=1).TotalCount
         return count if key_id is None else (count, self.describe(key_id)._serialize())
+
+
+def _text(context: Mapping[str, str] | None) -> str | None:
+    return None if context is None else json.dumps(context)

@@ -10,7 +10,6 @@ import pytest
 from tests.e2e.huawei_client import HuaweiClient
 from tests.e2e.tencent_client import TencentClient
 from tests.e2e.ways_of_ceremony import unwrappable
-from tests.e2e.worlds import TencentWorld
 
 if TYPE_CHECKING:
     from tests.e2e.cloud_client import CloudClient
@@ -101,10 +100,16 @@ def test_a_generated_key_is_the_same_on_both(clouds: Clouds) -> None:
     assert clouds.huawei.failure(clouds.huawei.delete_material, key_id).code == "KMS.0309"
 
 
-def test_a_scheduled_deletion_is_shown_by_both(clouds: Clouds, service: RunningService) -> None:
+def test_a_deletion_is_scheduled_by_one_and_cancelled_by_the_other(clouds: Clouds) -> None:
     key_id = clouds.one.external_key()
-    TencentWorld.of(service).let_wait_for_deletion(key_id)
+    clouds.other.bring(key_id, MATERIAL)
+    clouds.one.disable(key_id)
+    clouds.one.schedule_deletion(key_id)
     assert clouds.state(key_id) == "PendingDelete"
+    clouds.other.cancel_deletion(key_id)
+    assert clouds.state(key_id) == "Disabled"
+    clouds.other.enable(key_id)
+    assert clouds.state(key_id) == "Enabled"
 
 
 # --- import tokens -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Records open for their owners only, and attempts are counted whatever dies."""
+"""Records open for their owners only, and attempts and uses are counted whatever dies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.e2e.database_file import attempts, pair_of, swap
+from tests.e2e.database_file import attempts, pair_of, run, swap, uses_leased
 from tests.e2e.running import Instance, hsmkms, until
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ DECRYPT_ERROR: Final = "InvalidParameter.DecryptMaterialError"
 TOKEN_EXPIRED: Final = "ResourceUnavailable.TokenExpired"
 TEMPORARILY: Final = "UnsupportedOperation.ServiceTemporaryUnavailable"
 SOFTWARE_ERROR: Final = 70
+MOST_USES: Final = 2**31
+PLAINTEXT: Final = b"a secret"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,14 @@ def show(instance: Instance, key_id: str, expect: int = 0) -> str:
     done = hsmkms("key", "show", "--config", str(instance.config), key_id, "--json", expect=expect)
     assert bool(done.stdout) is (expect == 0)
     return done.stderr
+
+
+def kill_the_web_process(served: RunningService) -> None:
+    """Kill it, and wait for the next one."""
+    (web,) = served.pids("web")
+    os.kill(web, signal.SIGKILL)
+    until(lambda: served.pids("web") not in ([], [web]), "the web process is replaced")
+    served.until_ready()
 
 
 def junk() -> str:
@@ -100,10 +110,7 @@ def test_ten_failures_exhaust_an_import_token_though_everything_dies_meanwhile(
             assert client.import_code(key_id, parameters, junk()) == DECRYPT_ERROR
 
     fail(4)
-    (web,) = served.pids("web")
-    os.kill(web, signal.SIGKILL)
-    until(lambda: served.pids("web") not in ([], [web]), "the web process is replaced")
-    served.until_ready()
+    kill_the_web_process(served)
     fail(3)
     served.process.kill()
     served.process.wait()
@@ -119,6 +126,31 @@ def test_ten_failures_exhaust_an_import_token_though_everything_dies_meanwhile(
     client.bring(another, secrets.token_bytes(32))
     until(lambda: served.verbs("ImportMaterial") > before + 3, "what reaches a host is counted")
     assert served.verbs("ImportMaterial") == before + 4
+
+
+def test_uses_are_counted_though_everything_dies(served: RunningService, client: TencentClient) -> None:
+    instance, key_id = served.instance, client.generated_key()
+    ciphertext = client.encrypt(key_id, PLAINTEXT)
+    block = uses_leased(instance, key_id)
+    kill_the_web_process(served)
+    client.encrypt(key_id, PLAINTEXT)
+    assert uses_leased(instance, key_id) == 2 * block, "what it did not use is lost, not used twice"
+    children = served.children()
+    served.process.kill()
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    served.process.wait()
+    # Uses that are left, and fewer than a block, are not leased: a key may never have more than the bound.
+    run(instance, "UPDATE keys SET uses_leased = ? WHERE key_id = ?", MOST_USES - block, key_id)
+    served.start()
+    client.encrypt(key_id, PLAINTEXT)
+    assert uses_leased(instance, key_id) == MOST_USES
+    kill_the_web_process(served)
+    refused = client.failure(client.encrypt, key_id, PLAINTEXT)
+    assert refused.code == "LimitExceeded.KeyLimitExceeded"
+    assert uses_leased(instance, key_id) == MOST_USES
+    assert client.decrypt(ciphertext) == PLAINTEXT, "it still decrypts"
 
 
 def in_flight(served: RunningService, client: TencentClient, victim: str) -> tuple[str, tuple[int, int]]:

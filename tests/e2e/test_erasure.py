@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.e2e.database_file import files_with, material_record, pair_of, pair_record
-from tests.e2e.running import Instance, until
+from tests.e2e.database_file import files_with, is_deleted, material_record, pair_of, pair_record
+from tests.e2e.running import Instance, hsmkms, until
+from tests.e2e.worlds import TencentWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +35,11 @@ def demand_erased(instance: Instance, record: bytes) -> None:
     until(lambda: not files_with(instance, record), "the deleted record is gone", ERASED_SECONDS)
     # Once more: while it was copied from the WAL into the database, the first look could have missed it in both.
     assert files_with(instance, record) == set()
+
+
+def key_shown(instance: Instance, key_id: str) -> dict[str, Any]:
+    """Return what `hsmkms key show` says."""
+    return dict(json.loads(hsmkms("key", "show", "--config", str(instance.config), key_id, "--json").stdout))
 
 
 def test_deleted_material(served: RunningService) -> None:
@@ -70,6 +77,32 @@ def test_material_replaced_by_the_same_material(served: RunningService) -> None:
     assert replacement != record
     demand_erased(instance, record)
     assert files_with(instance, replacement), "the search finds what is there"
+
+
+def test_a_key_whose_deletion_is_due(served: RunningService) -> None:
+    world, instance = TencentWorld.of(served), served.instance
+    client, huawei = world.client, served.huawei()
+    key_id, alias = client.external_key(), f"doomed-{secrets.token_hex(4)}"
+    client.bring(key_id, secrets.token_bytes(32))
+    client.call("UpdateAlias", KeyId=key_id, Alias=alias)
+    record = material_record(instance, key_id)
+    count = huawei.call("show_user_instances").instance_num
+    client.disable(key_id)
+    client.schedule_deletion(key_id)
+    assert key_shown(instance, key_id)["state"] == "PendingDelete"
+    assert files_with(instance, record), "until then it can be kept, with its material"
+    world.let_deletion_be_due(key_id)
+    # Nobody has to wait for the background pass: it only makes the rows say what is true already.
+    assert client.failure(client.describe, key_id).code == "ResourceUnavailable.CmkNotFound"
+    assert huawei.failure(huawei.describe, key_id).code == "KMS.0207"
+    until(lambda: is_deleted(instance, key_id), "the key is deleted", ERASED_SECONDS)
+    assert huawei.call("show_user_instances").instance_num == count - 1
+    assert client.failure(client.cancel_deletion, key_id).code == "ResourceUnavailable.CmkNotFound"
+    shown = key_shown(instance, key_id)
+    assert (shown["state"], shown["account"], shown["origin"]) == ("Deleted", client.keys["account"], "external")
+    assert shown["created_at"] <= shown["deleted_at"]
+    client.call("CreateKey", Alias=alias, Type=2)
+    demand_erased(instance, record)
 
 
 def test_the_private_half_of_a_pair_after_its_last_ticket(served: RunningService) -> None:

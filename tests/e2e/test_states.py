@@ -72,10 +72,11 @@ def test_an_alias_is_taken_within_one_account_only(client: TencentClient, strang
         assert each.code("CreateKey", Alias=alias, Type=2) == "InvalidParameterValue.AliasAlreadyExists"
 
 
-def test_the_actions_without_a_key(client: TencentClient) -> None:
+def test_the_actions_without_a_key(service: RunningService, client: TencentClient) -> None:
     assert client.call("GetRegions").Regions
     algorithms = client.call("ListAlgorithms")
-    assert [each.Algorithm for each in algorithms.SymmetricAlgorithms] == ["AES_256"]
+    done = {"softhsm": ["AES_256"], "nss": []}[service.instance.token]
+    assert [each.Algorithm for each in algorithms.SymmetricAlgorithms] == done
     status = client.call("GetServiceStatus")
     assert status.ServiceEnabled is True
     assert status.CmkUserCount == client.call("ListKeyDetail", KeyUsage="ALL", Limit=1).TotalCount

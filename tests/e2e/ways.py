@@ -10,7 +10,7 @@ import importlib
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypedDict, TypeVar
 
 from tests.e2e.worlds import HuaweiWorld, TencentWorld, World
 
@@ -27,6 +27,13 @@ WorldT = TypeVar("WorldT", bound="World[CloudClient]")
 NEVER_SAID: Final = re.compile(r"CKR_|[A-Za-z0-9+/]{45}|[0-9a-f]{32}|Traceback|sqlite", re.IGNORECASE)
 """Words of the token, anything as long as a key, an import token or a ciphertext, and words of the inside."""
 BOUND_SECONDS: Final = 15
+
+
+class Codes(TypedDict):
+    """What the clouds call one misfortune."""
+
+    tencent: str
+    huawei: str
 
 
 @dataclass
@@ -53,7 +60,7 @@ class Way(Generic[WorldT]):
     impatient: bool = False
     """Needs the service with short deadlines and a limit of keys."""
     everywhere: bool = True
-    """Tried on every token, and not on one only because the token has no part in it."""
+    """Tried on every token, and not on one only: because the token has no part in it, or must encrypt for it."""
 
     def __str__(self) -> str:
         return f"{self.code}-{self.name}"
@@ -67,29 +74,33 @@ class Ways(Generic[WorldT]):
         self._all: list[Way[WorldT]] = []
 
     def reaches(
-        self, code: str, *, impatient: bool = False
+        self, code: str, *, impatient: bool = False, everywhere: bool = True
     ) -> Callable[[Callable[[WorldT], Attempt]], Callable[[WorldT], Attempt]]:
-        """Register the decorated preparation as a way to reach `code`."""
+        """Register the decorated preparation as a way to reach `code`; not everywhere, if the token must encrypt."""
 
         def register(prepare: Callable[[WorldT], Attempt]) -> Callable[[WorldT], Attempt]:
-            self._all.append(Way(code, prepare.__name__, prepare, impatient))
+            self._all.append(Way(code, prepare.__name__, prepare, impatient, everywhere))
             return prepare
 
         return register
 
-    def add(self, code: str, name: str, prepare: Callable[[WorldT], Attempt], *, everywhere: bool = False) -> None:
-        """Register a way of a table: the first of a code is tried everywhere, another only if that is asked for."""
-        is_first = all(way.code != code for way in self._all)
-        self._all.append(Way(code, name, prepare, everywhere=everywhere or is_first))
+    def add(
+        self, code: str, name: str, prepare: Callable[[WorldT], Attempt], *, everywhere: bool | None = None
+    ) -> None:
+        """Register a way of a table: unless it is said, the first of a code is tried everywhere, and no other."""
+        if everywhere is None:
+            everywhere = all(way.code != code for way in self._all)
+        self._all.append(Way(code, name, prepare, everywhere=everywhere))
 
     def tried(self, *, everywhere: bool) -> list[Way[WorldT]]:
         """Return the ways tried on every token, or those tried on one only."""
         register_all()
         return [way for way in self._all if way.everywhere is everywhere]
 
-    def codes(self) -> set[str]:
-        """Return the codes reached on every token."""
-        return {way.code for way in self.tried(everywhere=True)}
+    def codes(self, *, everywhere: bool) -> set[str]:
+        """Return the codes reached on every token, or those reached on the one that does more."""
+        register_all()
+        return {way.code for way in self._all if way.everywhere or not everywhere}
 
     def stage(self, way: Way[WorldT], request: pytest.FixtureRequest) -> WorldT:
         """Return the world that a way needs: the fixture `world`, or the service that waits for nothing long."""
@@ -105,28 +116,38 @@ HUAWEI: Final = Ways(HuaweiWorld.of)
 
 
 def reaches(
-    *, tencent: str, huawei: str, impatient: bool = False
+    *, tencent: str, huawei: str, impatient: bool = False, everywhere: bool = True
 ) -> Callable[[Callable[[World[CloudClient]], Attempt]], Callable[[World[CloudClient]], Attempt]]:
     """Register the decorated preparation as a way to reach a code of each cloud."""
 
     def register(prepare: Callable[[World[CloudClient]], Attempt]) -> Callable[[World[CloudClient]], Attempt]:
-        TENCENT.reaches(tencent, impatient=impatient)(prepare)
-        HUAWEI.reaches(huawei, impatient=impatient)(prepare)
+        TENCENT.reaches(tencent, impatient=impatient, everywhere=everywhere)(prepare)
+        HUAWEI.reaches(huawei, impatient=impatient, everywhere=everywhere)(prepare)
         return prepare
 
     return register
 
 
-def add(name: str, prepare: Callable[[World[CloudClient]], Attempt], *, tencent: str, huawei: str) -> None:
+def add(
+    name: str,
+    prepare: Callable[[World[CloudClient]], Attempt],
+    *,
+    tencent: str,
+    huawei: str,
+    everywhere: bool | None = None,
+) -> None:
     """Register a way of a table with each cloud."""
-    TENCENT.add(tencent, name, prepare)
-    HUAWEI.add(huawei, name, prepare)
+    TENCENT.add(tencent, name, prepare, everywhere=everywhere)
+    HUAWEI.add(huawei, name, prepare, everywhere=everywhere)
 
 
 def register_all() -> None:
     """Let every module of ways register them, which it does when it is imported."""
-    for name in ("ceremony", "tencent_requests", "tencent_imports", "huawei_requests", "huawei_imports"):
+    for name in ("ceremony", "uses"):
         importlib.import_module(f"tests.e2e.ways_of_{name}")
+    for cloud in ("tencent", "huawei"):
+        for what in ("requests", "imports", "uses"):
+            importlib.import_module(f"tests.e2e.ways_of_{cloud}_{what}")
 
 
 def walk(way: Way[WorldT], stage: WorldT) -> Failure:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tests.e2e.running import KEYS_PER_ACCOUNT, until
-from tests.e2e.ways import Attempt, WorldT, add, reaches
+from tests.e2e.ways import Attempt, Codes, WorldT, add, reaches
 from tests.e2e.worlds import World
 
 if TYPE_CHECKING:
@@ -120,10 +120,10 @@ def _on(call: Call, key_id_of: Callable[[AnyWorld], str]) -> Callable[[AnyWorld]
 
 
 for _name, _call in KEY_CALLS.items():
-    _malformed = {"tencent": "InvalidParameterValue.InvalidKeyId", "huawei": "KMS.0205"}
+    _malformed: Codes = {"tencent": "InvalidParameterValue.InvalidKeyId", "huawei": "KMS.0205"}
     add(f"{_name}_of_no_uuid", _on(_call, lambda _world: "alias/demo"), **_malformed)
     add(f"{_name}_of_an_upper_case_uuid", _on(_call, lambda _world: str(uuid.uuid4()).upper()), **_malformed)
-    _absent = {"tencent": "ResourceUnavailable.CmkNotFound", "huawei": "KMS.0207"}
+    _absent: Codes = {"tencent": "ResourceUnavailable.CmkNotFound", "huawei": "KMS.0207"}
     add(f"{_name}_of_an_unknown_key", _on(_call, lambda _world: str(uuid.uuid4())), **_absent)
     add(f"{_name}_of_another_accounts_key", _on(_call, lambda world: world.stranger.external_key()), **_absent)
 for _name, _call in IMPORT_CALLS.items():
@@ -136,11 +136,17 @@ for _name, _call in IMPORT_CALLS.items():
 
 # --- which state ----------------------------------------------------------------------------------------
 
+
+def _let_wait_for_deletion(world: AnyWorld, key_id: str) -> None:
+    world.client.disable(key_id)  # one cloud asks for it first
+    world.client.schedule_deletion(key_id)
+
+
 _ENTRANCES: Final[dict[str, Callable[[AnyWorld, str], object]]] = {
     "Enabled": lambda _world, _key_id: None,
     "Disabled": lambda world, key_id: world.client.disable(key_id),
     "PendingImport": lambda world, key_id: world.client.delete_material(key_id),
-    "PendingDelete": World.let_wait_for_deletion,
+    "PendingDelete": _let_wait_for_deletion,
     "Archived": World.archive,
 }
 

@@ -162,7 +162,7 @@ def a_project_that_does_not_exist(world: HuaweiWorld) -> Attempt:
 @HUAWEI.reaches(NO_SUCH_API)
 def an_operation_that_is_not_offered(world: HuaweiWorld) -> Attempt:
     key_id = world.enabled_key()
-    return Attempt(lambda: world.sdk("encrypt_data", key_id=key_id, plain_text="text"), key_id)
+    return Attempt(lambda: world.sdk("enable_key_rotation", key_id=key_id), key_id)
 
 
 @HUAWEI.reaches(NO_SUCH_API)
@@ -195,7 +195,8 @@ HUAWEI.add("KMS.0203", "body_of_more_than_64_kib", _sends_body(OVERSIZED))
 # --- which fields ---------------------------------------------------------------------------------------
 
 
-def _sends(method: str, members: dict[str, Any], says: str) -> Callable[[HuaweiWorld], Attempt]:
+def sends(method: str, members: dict[str, Any], says: str) -> Callable[[HuaweiWorld], Attempt]:
+    """Return how a request of these members is prepared."""
     return lambda world: Attempt(lambda: world.json(method, members), says=says)
 
 
@@ -211,15 +212,22 @@ _REQUIRED: Final[dict[str, dict[str, Any]]] = {
     "update_key_alias": {"key_id": ANY_KEY, "key_alias": "a"},
     "update_key_description": {"key_id": ANY_KEY, "key_description": "d"},
 }
-for _method, _members in _REQUIRED.items():
-    for _field in _members:
-        _rest = {name: value for name, value in _members.items() if name != _field}
-        HUAWEI.add("KMS.0204", f"{_method}_without_{_field}", _sends(_method, _rest, _field))
-        HUAWEI.add("KMS.0204", f"{_method}_with_null_{_field}", _sends(_method, {**_rest, _field: None}, _field))
-    HUAWEI.add(INVALID, f"{_method}_with_another_field", _sends(_method, {**_members, "surprise": 1}, "surprise"))
-    HUAWEI.add("KMS.0206", f"{_method}_with_a_short_sequence", _sends(_method, {**_members, "sequence": "1"}, "36"))
-HUAWEI.add("KMS.0206", "a_sequence_of_37_characters", _sends("list_keys", {"sequence": f"{uuid.uuid4()}x"}, "36"))
-HUAWEI.add("KMS.0206", "a_sequence_that_is_a_number", _sends("list_keys", {"sequence": 5}, "sequence"))
+
+
+def add_required(required: dict[str, dict[str, Any]]) -> None:
+    """Register ways of leaving out what operations require, and of adding what they do not have."""
+    for method, members in required.items():
+        for field in members:
+            rest = {name: value for name, value in members.items() if name != field}
+            HUAWEI.add("KMS.0204", f"{method}_without_{field}", sends(method, rest, field))
+            HUAWEI.add("KMS.0204", f"{method}_with_null_{field}", sends(method, {**rest, field: None}, field))
+        HUAWEI.add(INVALID, f"{method}_with_another_field", sends(method, {**members, "surprise": 1}, "surprise"))
+        HUAWEI.add("KMS.0206", f"{method}_with_a_short_sequence", sends(method, {**members, "sequence": "1"}, "36"))
+
+
+add_required(_REQUIRED)
+HUAWEI.add("KMS.0206", "a_sequence_of_37_characters", sends("list_keys", {"sequence": f"{uuid.uuid4()}x"}, "36"))
+HUAWEI.add("KMS.0206", "a_sequence_that_is_a_number", sends("list_keys", {"sequence": 5}, "sequence"))
 
 _INVALID_FIELDS: Final[tuple[tuple[str, str, object, str], ...]] = (
     ("create_key", "key_spec", "AES_512", INVALID),
@@ -250,7 +258,7 @@ _INVALID_FIELDS: Final[tuple[tuple[str, str, object, str], ...]] = (
     ),
 )
 for _number, (_method, _field, _value, _code) in enumerate(_INVALID_FIELDS):
-    HUAWEI.add(_code, f"{_method}_{_field}_{_number}", _sends(_method, {**_REQUIRED[_method], _field: _value}, ""))
+    HUAWEI.add(_code, f"{_method}_{_field}_{_number}", sends(_method, {**_REQUIRED[_method], _field: _value}, ""))
 
 
 @HUAWEI.reaches(INVALID)

@@ -148,7 +148,8 @@ def another_version(world: TencentWorld) -> Attempt:
 # --- which fields ---------------------------------------------------------------------------------------
 
 
-def _sends(action: str, members: dict[str, Any], says: str) -> Callable[[TencentWorld], Attempt]:
+def sends(action: str, members: dict[str, Any], says: str) -> Callable[[TencentWorld], Attempt]:
+    """Return how a request of these members is prepared."""
     return lambda world: Attempt(lambda: world.json(action, members), says=says)
 
 
@@ -166,16 +167,21 @@ _REQUIRED: Final[dict[str, dict[str, Any]]] = {
     "EnableKey": {"KeyId": ANY_KEY},
     "DisableKey": {"KeyId": ANY_KEY},
 }
-for _action, _members in _REQUIRED.items():
-    for _field in _members:
-        _rest = {name: value for name, value in _members.items() if name != _field}
-        TENCENT.add("MissingParameter", f"{_action}_without_{_field}", _sends(_action, _rest, _field))
-        TENCENT.add(
-            "MissingParameter", f"{_action}_with_null_{_field}", _sends(_action, {**_rest, _field: None}, _field)
-        )
-for _action in (*_REQUIRED, "ListKeys", "ListKeyDetail", "GetServiceStatus", "GetRegions", "ListAlgorithms"):
-    _members = {**_REQUIRED.get(_action, {}), "Surprise": 1}
-    TENCENT.add("UnknownParameter", f"{_action}_with_another_field", _sends(_action, _members, "Surprise"))
+
+
+def add_required(required: dict[str, dict[str, Any]]) -> None:
+    """Register ways of leaving out what actions require, and of adding what they do not have."""
+    for action, members in required.items():
+        for field in members:
+            rest = {name: value for name, value in members.items() if name != field}
+            TENCENT.add("MissingParameter", f"{action}_without_{field}", sends(action, rest, field))
+            TENCENT.add("MissingParameter", f"{action}_with_null_{field}", sends(action, {**rest, field: None}, field))
+        more = {**members, "Surprise": 1}
+        TENCENT.add("UnknownParameter", f"{action}_with_another_field", sends(action, more, "Surprise"))
+
+
+add_required(_REQUIRED)
+add_required({name: {} for name in ("ListKeys", "ListKeyDetail", "GetServiceStatus", "GetRegions", "ListAlgorithms")})
 
 
 @TENCENT.reaches("MissingParameter")
@@ -202,7 +208,11 @@ _INVALID_FIELDS: Final[tuple[tuple[str, str, object], ...]] = (
     ("CreateKey", "Type", True),
     ("CreateKey", "Type", -1),
     ("CreateKey", "HsmClusterId", "cls-1"),
-    ("CreateKey", "Tags", [{"TagKey": "a", "TagValue": "b"}]),
+    ("CreateKey", "Tags", [{"TagKey": "a", "TagValue": ""}]),
+    ("CreateKey", "Tags", [{"TagKey": "project", "TagValue": "b"}]),
+    ("CreateKey", "Tags", [{"TagKey": "a ", "TagValue": "b"}]),
+    ("CreateKey", "Tags", [{"TagKey": "a" * 128, "TagValue": "b"}]),
+    ("CreateKey", "Tags", [{"TagKey": str(number), "TagValue": "b"} for number in range(51)]),
     ("DescribeKey", "KeyId", 5),
     ("DescribeKey", "KeyId", [ANY_KEY]),
     ("DescribeKey", "MemberAccount", {"MemberUin": 1}),
@@ -223,36 +233,37 @@ _INVALID_FIELDS: Final[tuple[tuple[str, str, object], ...]] = (
     ("ListKeyDetail", "KeyState", 6),
     ("ListKeyDetail", "Origin", "external"),
     ("ListKeyDetail", "KeyUsage", "ANY"),
-    ("ListKeyDetail", "TagFilters", [{"TagKey": "a"}]),
+    ("ListKeyDetail", "TagFilters", [{"TagKey": ""}]),
+    ("ListKeyDetail", "TagFilters", [{"TagKey": "a", "TagValue": "b"}]),
     ("ListKeyDetail", "HsmClusterId", "cls-1"),
     ("ListKeyDetail", "MemberAccounts", [{"MemberUin": 1}]),
 )
 for _number, (_action, _field, _value) in enumerate(_INVALID_FIELDS):
     _members = {**_REQUIRED.get(_action, {}), _field: _value}
-    TENCENT.add(INVALID, f"{_action}_{_field}_{_number}", _sends(_action, _members, _field))
+    TENCENT.add(INVALID, f"{_action}_{_field}_{_number}", sends(_action, _members, _field))
 
 _BAD_ALIASES: Final = ("", "kms-mine", "-a", "_a", "a" * 61, "a b", "\u94a5\u5319", "a\n")
 for _number, _alias in enumerate(_BAD_ALIASES):
     TENCENT.add(
         "InvalidParameterValue.InvalidAlias",
         f"alias_{_number}",
-        _sends("CreateKey", {"Alias": _alias, "Type": 2}, "alias"),
+        sends("CreateKey", {"Alias": _alias, "Type": 2}, "alias"),
     )
-TENCENT.add("InvalidParameterValue.InvalidType", "type_3", _sends("CreateKey", {"Alias": "a", "Type": 3}, "EXTERNAL"))
+TENCENT.add("InvalidParameterValue.InvalidType", "type_3", sends("CreateKey", {"Alias": "a", "Type": 3}, "EXTERNAL"))
 TENCENT.add(
     "InvalidParameterValue.InvalidKeyUsage",
     "usage_of_no_kind",
-    _sends("CreateKey", {"Alias": "a", "KeyUsage": "ANY"}, "ENCRYPT_DECRYPT"),
+    sends("CreateKey", {"Alias": "a", "KeyUsage": "ANY"}, "ENCRYPT_DECRYPT"),
 )
 TENCENT.add(
     "UnsupportedOperation.UnsupportedKeyUsageInCurrentRegion",
     "usage_of_another_kind",
-    _sends("CreateKey", {"Alias": "a", "KeyUsage": "ASYMMETRIC_DECRYPT_RSA_2048"}, "ENCRYPT_DECRYPT"),
+    sends("CreateKey", {"Alias": "a", "KeyUsage": "ASYMMETRIC_DECRYPT_RSA_2048"}, "ENCRYPT_DECRYPT"),
 )
 TENCENT.add(
     "InvalidParameterValue.DuplicatedKeyId",
     "a_key_id_twice",
-    _sends("DescribeKeys", {"KeyIds": [ANY_KEY, ANY_KEY]}, "twice"),
+    sends("DescribeKeys", {"KeyIds": [ANY_KEY, ANY_KEY]}, "twice"),
 )
 
 

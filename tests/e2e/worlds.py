@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from tests.e2e import raw
 from tests.e2e.cloud_client import CloudClient, Failure, ImportParameters
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tests.e2e.running import RunningService
 
 ClientT_co = TypeVar("ClientT_co", bound=CloudClient, covariant=True)
+
+MOST_USES: Final = 2**31
+"""How often a key may encrypt with GCM and random IVs."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +73,22 @@ class World(ABC, Generic[ClientT_co]):
         finally:
             connection.close()
 
-    def let_wait_for_deletion(self, key_id: str) -> None:
-        """Schedule a key's deletion; the actions that do are another issue's."""
-        with self.database() as database:
-            database.execute("UPDATE keys SET deletion_due = 2147443200000 WHERE key_id = ?", (key_id,))
-
     def archive(self, key_id: str) -> None:
-        """Archive a key; so is the action that does."""
+        """Archive a key, which only one cloud can."""
+        self.service.client(self.client.keys).call("ArchiveKey", KeyId=key_id)
+
+    def use_up(self, key_id: str) -> None:
+        """Let a key that this service has not encrypted with yet have encrypted as often as one may."""
         with self.database() as database:
-            database.execute("UPDATE keys SET archived = 1 WHERE key_id = ?", (key_id,))
+            database.execute("UPDATE keys SET uses_leased = ? WHERE key_id = ?", (MOST_USES, key_id))
+
+    def let_deletion_be_due(self, key_id: str) -> None:
+        """Let the days pass after which a key is deleted: there are 7 at least."""
+        with self.database() as database:
+            changed = database.execute(
+                "UPDATE keys SET deletion_due = 1 WHERE key_id = ? AND deletion_due IS NOT NULL", (key_id,)
+            )
+            assert changed.rowcount == 1
 
 
 class TencentWorld(World[TencentClient]):

@@ -23,18 +23,27 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from hsmkms.core.errors import MaterialLengthWrong, MaterialUndecryptable, RecordBroken, TokenGaveNoAnswer
+from hsmkms.core import ciphertexts
+from hsmkms.core.ciphertexts import OF_EDITION, CipherAlgorithm, Ciphertext
+from hsmkms.core.errors import (
+    CiphertextInvalid,
+    InternalFault,
+    MaterialLengthWrong,
+    MaterialUndecryptable,
+    RecordBroken,
+    TokenGaveNoAnswer,
+)
 from hsmkms.core.ids import PairId
 from hsmkms.core.material import Edition, Fingerprint, SealedMaterial
-from hsmkms.core.ports import MaterialEvidence
-from hsmkms.core.secrets import SecretKey
+from hsmkms.core.ports import DataKey, MaterialEvidence
+from hsmkms.core.secrets import Plaintext, SecretKey
 from hsmkms.core.tickets import FreshPair
 from hsmkms.core.wrapping import WRAPPING, WrappingAlgorithm
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from hsmkms.core.ports import ImportOrder
+    from hsmkms.core.ports import HeldMaterial, ImportOrder
     from hsmkms.core.records import RecordIdentity
 
 _NONCE_BYTES = 12
@@ -50,6 +59,8 @@ class FakeHsm:
     def __init__(self, edition: Edition = Edition.FIPS) -> None:
         self.edition = edition
         self.algorithms = frozenset(WrappingAlgorithm)
+        self.ciphers = frozenset({CipherAlgorithm.AES_256_GCM}) & {OF_EDITION[edition]}
+        """Empty it for a token that lacks the cipher; there is none for the edition `sm`, as with the tests' tokens."""
         self.orders: list[ImportOrder] = []
         self.sick = False
         self.before_judging: Callable[[], Awaitable[None]] = _nothing
@@ -102,6 +113,33 @@ class FakeHsm:
         attributes = {"SENSITIVE": True, "EXTRACTABLE": False, "LOCAL": False}
         return MaterialEvidence(attributes, len(material) * 8, "It was counted.", self._fingerprint(owner, material))
 
+    async def encrypt(self, material: HeldMaterial, plaintext: Plaintext, context: bytes) -> bytes:
+        self._require_well()
+        return self._encrypt(material, plaintext, context)
+
+    async def decrypt(self, material: HeldMaterial, ciphertext: bytes, context: bytes) -> Plaintext:
+        self._require_well()
+        return self._decrypt(material, ciphertext, context)
+
+    async def require_decryptable(self, material: HeldMaterial, ciphertext: bytes, context: bytes) -> None:
+        self._require_well()
+        self._decrypt(material, ciphertext, context)
+
+    async def re_encrypt(
+        self, source: HeldMaterial, ciphertext: bytes, context: bytes, target: HeldMaterial, target_context: bytes
+    ) -> bytes:
+        self._require_well()
+        _require_bounded(target_context)
+        return self._encrypt(target, self._decrypt(source, ciphertext, context), target_context)
+
+    async def make_data_key(self, material: HeldMaterial, size: int, context: bytes, *, shown: bool) -> DataKey:
+        plaintext = await self.random(size)
+        return DataKey(self._encrypt(material, plaintext, context), plaintext if shown else None)
+
+    async def random(self, size: int) -> Plaintext:
+        self._require_well()
+        return Plaintext(os.urandom(size))
+
     async def protect_secret(self, identity: RecordIdentity, secret: SecretKey) -> bytes:
         self._require_well()
         return self._seal(identity, secret.reveal())
@@ -117,6 +155,30 @@ class FakeHsm:
     def _sealed(self, owner: RecordIdentity, material: bytes) -> SealedMaterial:
         return SealedMaterial(self._seal(owner, material), self._fingerprint(owner, material))
 
+    def _encrypt(self, material: HeldMaterial, plaintext: Plaintext, context: bytes) -> bytes:
+        _require_bounded(context)
+        head = ciphertexts.head_of(material.owner)
+        iv = os.urandom(ciphertexts.IV_BYTES)
+        authenticated = ciphertexts.authenticated(material.owner, head, context)
+        sealed = self._cipher(material).encrypt(iv, ciphertexts.padded(plaintext), authenticated)
+        return Ciphertext(head, iv, sealed).packed()
+
+    def _decrypt(self, material: HeldMaterial, ciphertext: bytes, context: bytes) -> Plaintext:
+        _require_bounded(context)
+        parsed, head = ciphertexts.parse(ciphertext), ciphertexts.head_of(material.owner)
+        if parsed.head != head:
+            raise CiphertextInvalid
+        authenticated = ciphertexts.authenticated(material.owner, head, context)
+        try:
+            return ciphertexts.unpadded(self._cipher(material).decrypt(parsed.iv, parsed.sealed, authenticated))
+        except InvalidTag as error:
+            raise CiphertextInvalid from error
+
+    def _cipher(self, material: HeldMaterial) -> AESGCM:
+        if OF_EDITION[self.edition] not in self.ciphers:
+            raise InternalFault
+        return AESGCM(self._unseal(material.owner, material.record))
+
     def _seal(self, identity: RecordIdentity, content: bytes) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._sealing.encrypt(nonce, content, identity.canonical())
@@ -130,6 +192,11 @@ class FakeHsm:
     def _fingerprint(self, owner: RecordIdentity, material: bytes) -> Fingerprint:
         bound = f"{owner.account}\0{owner.owner}\0{len(material)}\0".encode() + material
         return Fingerprint("fake", hmac.digest(self._mac_key, bound, hashlib.sha256))
+
+
+def _require_bounded(context: bytes) -> None:
+    if len(context) > ciphertexts.MOST_CONTEXT_BYTES:
+        raise InternalFault
 
 
 def _padding(oaep_hash: str | None) -> padding.AsymmetricPadding:

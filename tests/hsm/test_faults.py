@@ -15,7 +15,9 @@ from hsmkms.hsm.host import faults
         (ckr.PKCS11Error("Unmapped error code 0x1b"), "ACTION_PROHIBITED"),
         (ckr.PKCS11Error("Unmapped error code 0x68"), "KEY_FUNCTION_NOT_PERMITTED"),
         (ckr.PKCS11Error("Unmapped error code 0x80000001"), "error 0x80000001"),
-        (ckr.PKCS11Error("Buffer was too small."), "Buffer was too small."),
+        (ckr.PKCS11Error("Buffer was too small. Should never see this."), "BUFFER_TOO_SMALL"),
+        (ckr.PKCS11Error("User type invalid. Should never see this."), "USER_TYPE_INVALID"),
+        (ckr.PKCS11Error("Failed to cancel operation"), "Failed to cancel operation"),
         (ckr.PKCS11Error(), "PKCS11Error"),
     ],
 )

@@ -26,7 +26,8 @@ from hsmkms.hsm import frames, messages
 from hsmkms.hsm.channel import HostChannel
 from hsmkms.hsm.client import PoolLimits
 from hsmkms.hsm.host import outside
-from hsmkms.hsm.messages import Identity, Request
+from hsmkms.hsm.messages import Request
+from hsmkms.hsm.parts import Identity
 from hsmkms.hsm.settings import HostExit, HostPurpose
 from tests.contract.hsm_contract import ALICE, HsmContract, owner_of
 from tests.hsm import tokens

@@ -7,22 +7,26 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from hsmkms.core.ciphertexts import MOST_CIPHERTEXT_BYTES, MOST_CONTEXT_BYTES, MOST_DATA_KEY_BYTES
 from hsmkms.core.custody import CustodyObject, CustodyRole
 from hsmkms.core.material import Edition
 from hsmkms.core.records import RecordKind, of_credential, of_material
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.hsm import frames, messages
-from hsmkms.hsm.messages import Identity, Reply, Request
+from hsmkms.hsm.messages import Reply, Request
+from hsmkms.hsm.parts import CustodyItem, Held, Identity, Place
 
 SECRET = b"needle-in-a-message"
 OWNER = Identity.of(of_material("alice", str(uuid.uuid4()), Edition.FIPS, 3))  # type: ignore[arg-type]
 CREDENTIAL = Identity.of(of_credential("alice", "AKID", Edition.SM))  # type: ignore[arg-type]
 
+HELD = Held(owner=OWNER, record=b"r")
 
-def place_of(**changed: bytes) -> messages.Place:
-    item = messages.CustodyItem(role=CustodyRole.MAC, object_id=bytes(16), challenge=b"", answer=b"")
+
+def place_of(**changed: bytes) -> Place:
+    item = CustodyItem(role=CustodyRole.MAC, object_id=bytes(16), challenge=b"", answer=b"")
     objects = (structs.replace(item, **changed),)
-    return messages.Place(deployment_id="d", edition=Edition.FIPS, token_serial="s", objects=objects)
+    return Place(deployment_id="d", edition=Edition.FIPS, token_serial="s", objects=objects)
 
 
 def payload_of(frame: bytes) -> bytes:
@@ -37,6 +41,9 @@ def payload_of(frame: bytes) -> bytes:
         messages.Probe(),
         messages.ProtectSecret(identity=CREDENTIAL, secret=SECRET),
         messages.InspectMaterial(owner=OWNER, record=SECRET),
+        messages.Encrypt(material=HELD, plaintext=SECRET, context=b"c"),
+        messages.MakeDataKey(material=HELD, size=1024, context=b"", shown=False),
+        messages.Random(size=1),
     ],
 )
 def test_a_request_comes_out_as_it_went_in(verb: messages.Verb) -> None:
@@ -48,6 +55,8 @@ def test_a_request_comes_out_as_it_went_in(verb: messages.Verb) -> None:
     "answer",
     [
         messages.Attached(),
+        messages.DataKeyMade(ciphertext=b"c", plaintext=None),
+        messages.DataKeyMade(ciphertext=b"c", plaintext=SECRET),
         messages.Fault(kind=messages.FaultKind.LENGTH_WRONG, needed_bits=256),
         messages.MaterialInspected(
             attributes={"LOCAL": False, "VALUE_LEN": 0, "CLASS": "SECRET_KEY", "SIGN_RECOVER": None},
@@ -90,9 +99,58 @@ LARGEST = messages.ImportMaterial(
 )
 
 
-def test_the_largest_request_passes() -> None:
-    request = Request(number=2**63 - 1, verb=LARGEST, request_id="r" * 64)
+LONGEST_HELD = Held(owner=Identity.of(LONGEST), record=bytes(4096))
+LARGEST_OF_ALL = messages.ReEncrypt(
+    source=LONGEST_HELD,
+    ciphertext=bytes(MOST_CIPHERTEXT_BYTES),
+    context=bytes(MOST_CONTEXT_BYTES),
+    target=LONGEST_HELD,
+    target_context=bytes(MOST_CONTEXT_BYTES),
+)
+LARGEST_PLAINTEXT = messages.Encrypt(material=LONGEST_HELD, plaintext=bytes(4096), context=bytes(MOST_CONTEXT_BYTES))
+DATA_KEY = messages.MakeDataKey(material=HELD, size=1, context=b"", shown=True)
+
+
+LONGEST_PLACE = Place(
+    deployment_id="d" * 64,
+    edition=Edition.FIPS,
+    token_serial="s" * 64,
+    objects=tuple(
+        CustodyItem(role=role, object_id=bytes(16), challenge=bytes(512), answer=bytes(512)) for role in CustodyRole
+    ),
+)
+"""Of the five objects that a deployment has; the known answers are shorter than this."""
+LARGEST_OF_EACH: tuple[messages.Verb, ...] = (
+    messages.Attach(place=LONGEST_PLACE),
+    messages.Initialise(place=LONGEST_PLACE),
+    messages.Probe(),
+    messages.MakePair(identity=Identity.of(LONGEST), bits=2**63 - 1),
+    LARGEST,
+    messages.GenerateMaterial(owner=Identity.of(LONGEST)),
+    messages.InspectMaterial(owner=Identity.of(LONGEST), record=bytes(4096)),
+    LARGEST_PLAINTEXT,
+    messages.Decrypt(material=LONGEST_HELD, ciphertext=bytes(MOST_CIPHERTEXT_BYTES), context=bytes(MOST_CONTEXT_BYTES)),
+    messages.RequireDecryptable(
+        material=LONGEST_HELD, ciphertext=bytes(MOST_CIPHERTEXT_BYTES), context=bytes(MOST_CONTEXT_BYTES)
+    ),
+    LARGEST_OF_ALL,
+    messages.MakeDataKey(
+        material=LONGEST_HELD, size=MOST_DATA_KEY_BYTES, context=bytes(MOST_CONTEXT_BYTES), shown=True
+    ),
+    messages.Random(size=MOST_DATA_KEY_BYTES),
+    messages.ProtectSecret(identity=Identity.of(LONGEST), secret=bytes(256)),
+    messages.OpenSecret(identity=Identity.of(LONGEST), record=bytes(4096)),
+)
+
+
+@pytest.mark.parametrize("verb", LARGEST_OF_EACH, ids=lambda verb: type(verb).__name__)
+def test_the_largest_request_passes(verb: messages.Verb) -> None:
+    request = Request(number=2**63 - 1, verb=verb, request_id="r" * 64)
     assert frames.parse_request(payload_of(frames.frame(request))) == request
+
+
+def test_the_largest_request_of_every_verb_was_tried() -> None:
+    assert {type(verb) for verb in LARGEST_OF_EACH} == set(messages.Verb.__args__)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +164,21 @@ def test_the_largest_request_passes() -> None:
         pytest.param(messages.GenerateMaterial(owner=Identity.of(replace(LONGEST, owner="a" * 65))), id="owner"),
         pytest.param(messages.ProtectSecret(identity=CREDENTIAL, secret=bytes(257)), id="secret"),
         pytest.param(messages.OpenSecret(identity=CREDENTIAL, record=bytes(4097)), id="credential"),
+        pytest.param(
+            structs.replace(LARGEST_OF_ALL, ciphertext=bytes(MOST_CIPHERTEXT_BYTES + 1)), id="key's ciphertext"
+        ),
+        pytest.param(structs.replace(LARGEST_OF_ALL, context=bytes(MOST_CONTEXT_BYTES + 1)), id="context"),
+        pytest.param(
+            structs.replace(LARGEST_OF_ALL, target_context=bytes(MOST_CONTEXT_BYTES + 1)), id="target's context"
+        ),
+        pytest.param(structs.replace(LARGEST_PLAINTEXT, plaintext=bytes(4097)), id="plaintext"),
+        pytest.param(
+            structs.replace(LARGEST_PLAINTEXT, material=Held(owner=OWNER, record=bytes(4097))), id="material's record"
+        ),
+        pytest.param(structs.replace(DATA_KEY, size=0), id="no data key"),
+        pytest.param(structs.replace(DATA_KEY, size=1025), id="data key"),
+        pytest.param(messages.Random(size=0), id="no random bytes"),
+        pytest.param(messages.Random(size=1025), id="random bytes"),
         pytest.param(messages.Attach(place=place_of(object_id=bytes(15))), id="object id"),
         pytest.param(messages.Attach(place=place_of(challenge=bytes(4097))), id="challenge"),
         pytest.param(messages.Attach(place=place_of(answer=bytes(4097))), id="answer"),
@@ -117,6 +190,27 @@ def test_a_request_beyond_its_bounds_is_neither_sent_nor_read(verb: messages.Ver
         frames.frame(request)
     with pytest.raises(msgspec.ValidationError):
         frames.parse_request(msgspec.msgpack.encode(request))
+
+
+@pytest.mark.parametrize(
+    ("verb", "broken"),
+    [
+        (
+            structs.replace(LARGEST_OF_ALL, target_context=b"needle".ljust(MOST_CONTEXT_BYTES + 1)),
+            "$.verb.target_context",
+        ),
+        (messages.InspectMaterial(owner=OWNER, record=b"needle".ljust(4097)), "$.verb.record"),
+        (messages.GenerateMaterial(owner=Identity.of(replace(LONGEST, account="needle" * 11))), "$.verb.owner.account"),
+    ],
+)
+def test_of_a_request_beyond_its_bounds_the_field_is_known_and_not_the_value(verb: messages.Verb, broken: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        frames.frame(Request(number=1, verb=verb))
+    assert frames.field_of(raised.value) == broken
+
+
+def test_of_a_refusal_that_names_no_field_nothing_is_repeated() -> None:
+    assert frames.field_of(msgspec.ValidationError("Invalid value 'needle'")) == ""
 
 
 @pytest.mark.parametrize(
@@ -137,17 +231,30 @@ def test_the_verbs_are_a_short_fixed_list() -> None:
         "ImportMaterial",
         "GenerateMaterial",
         "InspectMaterial",
+        "Encrypt",
+        "Decrypt",
+        "RequireDecryptable",
+        "ReEncrypt",
+        "MakeDataKey",
+        "Random",
         "ProtectSecret",
         "OpenSecret",
     }
 
 
 def test_no_message_shows_its_values() -> None:
-    item = messages.CustodyItem.of(CustodyObject(CustodyRole.MAC, b"id", SECRET, SECRET))
+    item = CustodyItem.of(CustodyObject(CustodyRole.MAC, b"id", SECRET, SECRET))
     shown = [
         messages.ProtectSecret(identity=CREDENTIAL, secret=SECRET),
         Request(number=1, verb=messages.ProtectSecret(identity=CREDENTIAL, secret=SECRET)),
         Reply(number=1, answer=messages.SecretOpened(secret=SECRET)),
+        messages.Encrypt(material=Held(owner=OWNER, record=SECRET), plaintext=SECRET, context=SECRET),
+        messages.Decrypt(material=HELD, ciphertext=SECRET, context=SECRET),
+        messages.RequireDecryptable(material=HELD, ciphertext=SECRET, context=SECRET),
+        messages.Encrypted(ciphertext=SECRET),
+        messages.Decrypted(plaintext=SECRET),
+        messages.DataKeyMade(ciphertext=SECRET, plaintext=SECRET),
+        messages.RandomMade(content=SECRET),
         messages.MaterialSealed(record=SECRET, fingerprint_algorithm="a", fingerprint=SECRET),
         messages.Initialised(objects=(item,)),
         item,
@@ -160,4 +267,4 @@ def test_wire_forms_give_back_what_they_were_made_of() -> None:
     identity = of_material("alice", "key", Edition.SM, 9)  # type: ignore[arg-type]
     assert Identity.of(identity).core() == identity
     item = CustodyObject(CustodyRole.RECORD, b"id", b"challenge", b"answer")
-    assert messages.CustodyItem.of(item).core() == item
+    assert CustodyItem.of(item).core() == item

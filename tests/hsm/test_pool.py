@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hsmkms.core.ciphertexts import MOST_CIPHERTEXT_BYTES, MOST_CONTEXT_BYTES
 from hsmkms.core.errors import (
+    CiphertextInvalid,
     HsmkmsError,
     InternalFault,
     MaterialLengthWrong,
@@ -19,8 +22,9 @@ from hsmkms.core.errors import (
 )
 from hsmkms.core.ids import AccessId, PairId
 from hsmkms.core.material import Edition
+from hsmkms.core.ports import HeldMaterial
 from hsmkms.core.records import of_credential, of_pair
-from hsmkms.core.secrets import SecretKey
+from hsmkms.core.secrets import Plaintext, SecretKey
 from hsmkms.hsm import frames, messages
 from hsmkms.hsm.channel import HostChannel, error_of
 from hsmkms.hsm.client import HostPool, PoolLimits
@@ -97,6 +101,18 @@ async def test_a_host_that_may_not_attach_is_closed_and_the_reason_is_raised(pla
     await host.hung_up_on()
     assert not play.pool.usable
     assert play.lost == []
+
+
+async def test_of_a_request_that_is_not_sent_the_log_has_the_field_and_no_value(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
+    await play.join()
+    material = HeldMaterial(OWNER, b"record")
+    with caplog.at_level(logging.ERROR), pytest.raises(InternalFault):
+        await play.pool.encrypt(material, Plaintext(b"x"), b"needle".ljust(MOST_CONTEXT_BYTES + 1))
+    (logged,) = [record for record in caplog.records if record.message == "request beyond its bounds"]
+    assert (logged.__dict__["verb"], logged.__dict__["field"]) == ("Encrypt", "$.verb.context")
+    assert "needle" not in str(logged.__dict__)
 
 
 async def test_a_host_has_at_most_as_many_calls_as_sessions(play: Play) -> None:
@@ -301,6 +317,32 @@ async def test_a_request_that_no_host_would_read_is_our_defect_and_the_host_goes
     await call
 
 
+@pytest.mark.parametrize("size", [MOST_CIPHERTEXT_BYTES + 1, 100_000])
+async def test_what_no_host_would_read_is_no_ciphertext_and_no_host_is_asked(play: Play, size: int) -> None:
+    material = HeldMaterial(OWNER, b"record")
+    for call in (
+        play.pool.decrypt(material, bytes(size), b""),
+        play.pool.require_decryptable(material, bytes(size), b""),
+        play.pool.re_encrypt(material, bytes(size), b"", material, b""),
+    ):
+        with pytest.raises(CiphertextInvalid):
+            await call
+
+
+async def test_a_plaintext_or_a_size_beyond_its_bounds_is_our_defect(play: Play) -> None:
+    await play.join()
+    material = HeldMaterial(OWNER, b"record")
+    for call in (
+        play.pool.encrypt(material, Plaintext(bytes(4097)), b""),
+        play.pool.encrypt(material, Plaintext(b"p"), bytes(MOST_CONTEXT_BYTES + 1)),
+        play.pool.make_data_key(material, 1025, b"", shown=True),
+        play.pool.random(0),
+    ):
+        with pytest.raises(InternalFault):
+            await call
+    assert play.lost == []
+
+
 async def test_the_request_id_travels_with_the_call(play: Play) -> None:
     host = await play.join()
     token = REQUEST_ID.set("request-7")
@@ -342,6 +384,7 @@ EXPECTED_ERRORS: dict[FaultKind, type[HsmkmsError]] = {
     FaultKind.UNDECRYPTABLE: MaterialUndecryptable,
     FaultKind.LENGTH_WRONG: MaterialLengthWrong,
     FaultKind.RECORD_BROKEN: RecordBroken,
+    FaultKind.CIPHERTEXT_INVALID: CiphertextInvalid,
     FaultKind.SICK: TokenGaveNoAnswer,
     FaultKind.UNUSABLE: TokenUnusable,
     FaultKind.REFUSED: InternalFault,

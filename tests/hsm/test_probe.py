@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import pytest
 
+from hsmkms.core.ciphertexts import CipherAlgorithm
 from hsmkms.core.custody import CustodyRole
 from hsmkms.core.errors import TokenUnusable
 from hsmkms.core.material import Edition
@@ -14,8 +16,10 @@ from hsmkms.hsm.host import profiles
 from hsmkms.hsm.host.probe import LENGTHS
 from hsmkms.hsm.messages import Reply
 from hsmkms.hsm.report import AlgorithmFinding, CheckFinding, TokenReport
+from hsmkms.wiring.web_process import _Arrivals
 
 if TYPE_CHECKING:
+    from hsmkms.hsm.handover import WebEnd
     from tests.hsm.conftest import Served
 
 SHA_256 = WrappingAlgorithm.RSAES_OAEP_SHA_256
@@ -37,6 +41,34 @@ def test_each_algorithm_is_known_by_its_round_trip(served: Served) -> None:
     expected = {SHA_1, PKCS1} if served.token.kind == "softhsm" else {SHA_256, SHA_1, PKCS1}
     assert served.report.working == expected
     assert served.pool.algorithms == expected
+
+
+def test_each_cipher_is_known_by_its_round_trip_or_there_is_a_reason(served: Served) -> None:
+    works = (served.token.kind, served.edition) == ("softhsm", Edition.FIPS)
+    expected = {CipherAlgorithm.AES_256_GCM} if works else set()
+    assert served.report.working_ciphers == served.pool.ciphers == expected
+    assert [each.algorithm for each in served.report.ciphers] == list(CipherAlgorithm)
+    assert all(bool(each.why_not) != each.works for each in served.report.ciphers)
+
+
+def test_why_a_cipher_is_not_offered(served: Served) -> None:
+    why_not = {each.algorithm: each.why_not for each in served.report.ciphers}
+    if served.edition is Edition.SM:
+        assert why_not == {
+            CipherAlgorithm.AES_256_GCM: "keys of the edition sm encrypt with SM4_GCM",
+            CipherAlgorithm.SM4_GCM: "this token has no SM4_GCM that we know of, and AES is no stand-in",
+        }
+    else:
+        assert why_not[CipherAlgorithm.SM4_GCM] == "keys of the edition fips encrypt with AES_256_GCM"
+    if (served.token.kind, served.edition) == ("nss", Edition.FIPS):
+        assert why_not[CipherAlgorithm.AES_256_GCM] == "encryption is refused (BUFFER_TOO_SMALL)"
+
+
+def test_what_encrypts_can_do_nothing_else(served: Served) -> None:
+    names = [each.check for each in served.report.checks]
+    assert (profiles.CIPHERING_MATERIAL in names) == (served.edition is Edition.FIPS)
+    if served.edition is Edition.FIPS:
+        assert check(served.report, profiles.CIPHERING_MATERIAL).passed
 
 
 def test_softhsm_lists_oaep_with_sha_256_and_does_not_do_it(served: Served) -> None:
@@ -189,6 +221,25 @@ def test_a_token_that_does_no_algorithm_stops_serve(served: Served) -> None:
     algorithms = tuple(msgspec.structs.replace(each, works=False, lengths=()) for each in served.report.algorithms)
     with pytest.raises(TokenUnusable, match="No wrapping algorithm"):
         msgspec.structs.replace(served.report, algorithms=algorithms).require_usable()
+
+
+def test_a_token_without_a_cipher_still_serves_imports(served: Served) -> None:
+    none = tuple(msgspec.structs.replace(each, works=False, why_not="because") for each in served.report.ciphers)
+    report = msgspec.structs.replace(served.report, ciphers=none)
+    assert report.working_ciphers == frozenset()
+    report.require_usable()
+
+
+def test_the_log_says_which_ciphers_are_served_and_warns_where_there_is_none(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    arrivals = _Arrivals(cast("WebEnd", None), served.pool, tuple(served.report.working))
+    arrivals._say_what_is_offered(served.report)
+    facts = {record.message: vars(record) for record in caplog.records}
+    assert facts["serving"]["ciphers"] == sorted(served.report.working_ciphers)
+    warned = "keys cannot encrypt or decrypt with this token" in facts
+    assert warned == (not served.report.working_ciphers)
 
 
 def test_a_token_without_a_profile_is_excused_nothing() -> None:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hsmkms.core.material import Edition, SealedMaterial
+    from hsmkms.core.ports import DataKey, HeldMaterial
     from hsmkms.core.records import RecordIdentity
-    from hsmkms.core.secrets import SecretKey
+    from hsmkms.core.secrets import Plaintext, SecretKey
 
 UNDECRYPTABLE: Final = bytes(WRAPPING_KEY_BYTES)
 
@@ -58,11 +59,35 @@ class CountedHsm(FakeHsm):
         self.pairs_made: list[PairId] = []
         self.secrets_opened = 0
         self.materials_generated = 0
+        self.ciphered: list[str] = []
+        """The names of the calls that used a key's material, or were to."""
         self.before_pair: Callable[[], Awaitable[None]] = self.before_judging
 
     def share_with(self, other: CountedHsm) -> None:
         """Become another way to the same token."""
         self._sealing, self._mac_key = other._sealing, other._mac_key
+
+    async def encrypt(self, material: HeldMaterial, plaintext: Plaintext, context: bytes) -> bytes:
+        self.ciphered.append("encrypt")
+        return await super().encrypt(material, plaintext, context)
+
+    async def decrypt(self, material: HeldMaterial, ciphertext: bytes, context: bytes) -> Plaintext:
+        self.ciphered.append("decrypt")
+        return await super().decrypt(material, ciphertext, context)
+
+    async def require_decryptable(self, material: HeldMaterial, ciphertext: bytes, context: bytes) -> None:
+        self.ciphered.append("require_decryptable")
+        await super().require_decryptable(material, ciphertext, context)
+
+    async def re_encrypt(
+        self, source: HeldMaterial, ciphertext: bytes, context: bytes, target: HeldMaterial, target_context: bytes
+    ) -> bytes:
+        self.ciphered.append("re_encrypt")
+        return await super().re_encrypt(source, ciphertext, context, target, target_context)
+
+    async def make_data_key(self, material: HeldMaterial, size: int, context: bytes, *, shown: bool) -> DataKey:
+        self.ciphered.append("make_data_key")
+        return await super().make_data_key(material, size, context, shown=shown)
 
     async def make_pair(self, identity: RecordIdentity, bits: int) -> FreshPair:
         await self.before_pair()

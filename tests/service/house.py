@@ -8,31 +8,43 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from hsmkms.core.ciphertexts import NO_CONTEXT
 from hsmkms.core.credentials import Caller, Role
 from hsmkms.core.errors import HsmkmsError, ImportTokenOver, StoreUnavailable, TicketEnd
 from hsmkms.core.ids import AccessId, AccountName, Instant, KeyId, RequestId
 from hsmkms.core.keys import Origin
 from hsmkms.core.material import Edition
+from hsmkms.core.secrets import Plaintext
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.service.auth_tokens import AuthTokenUseCases
 from hsmkms.service.commands import (
+    ArchiveKey,
+    CancelDeletion,
     CreateKey,
+    Decrypt,
+    Decrypted,
     DeleteMaterial,
     DescribeKey,
+    Encrypt,
+    Encrypted,
     GetImportParameters,
     ImportMaterial,
     ImportParameters,
     KeyShown,
+    ScheduleDeletion,
     SwitchKey,
 )
 from hsmkms.service.credentials import CredentialUseCases
-from hsmkms.service.facade import Service
+from hsmkms.service.crypto import CryptoUseCases
+from hsmkms.service.facade import Service, UseCases
 from hsmkms.service.importing import ImportUseCases
 from hsmkms.service.issuing import IssuingSettings, IssuingUseCases
 from hsmkms.service.keys import KeyUseCases
+from hsmkms.service.lifecycle import LifecycleUseCases
 from hsmkms.service.offering import Offer
 from hsmkms.service.pairs import PairPool
 from hsmkms.service.sweeping import Sweeper
+from hsmkms.service.uses import UseCounter
 from tests.fakes.clock import StoppedClock
 from tests.service.counted_hsm import UNDECRYPTABLE, CountedHsm, wrapped
 
@@ -47,6 +59,7 @@ if TYPE_CHECKING:
 
 OAEP: Final = WrappingAlgorithm.RSAES_OAEP_SHA_256
 DAY: Final = 86_400
+PLAINTEXT: Final = b"a secret of a customer"
 MATERIAL: Final = bytes(range(32))
 OTHER_MATERIAL: Final = bytes(range(1, 33))
 
@@ -60,6 +73,8 @@ class Settings:
     algorithms: tuple[WrappingAlgorithm, ...] = tuple(WrappingAlgorithm)
     ready_pairs: int = 0
     patience_seconds: float = 10.0
+    most_uses: int = 1000
+    uses_leased_at_once: int = 10
     most_keys: int = 0
 
 
@@ -80,15 +95,16 @@ class House:
         self.auth_tokens = AuthTokenUseCases(self.store, self.clock)
         issuing = IssuingSettings(DAY, settings.tickets_per_pair, settings.max_attempts)
         offer = Offer(self.hsm, settings.algorithms)
-        self.service = Service(
-            edition,
-            offer,
-            KeyUseCases(self.store, self.hsm, self.clock, edition, most_keys=settings.most_keys),
-            IssuingUseCases(self.store, self.clock, offer, pool=self.pool, settings=issuing),
-            ImportUseCases(self.store, self.hsm, self.clock, edition, offer),
-            self.credentials,
-            self.auth_tokens,
+        use_cases = UseCases(
+            keys=KeyUseCases(self.store, self.hsm, self.clock, edition, most_keys=settings.most_keys),
+            lifecycle=LifecycleUseCases(self.store, self.clock),
+            issuing=IssuingUseCases(self.store, self.clock, offer, pool=self.pool, settings=issuing),
+            imports=ImportUseCases(self.store, self.hsm, self.clock, edition, offer),
+            crypto=CryptoUseCases(self.store, self.hsm, self.clock, edition, self.use_counter()),
+            credentials=self.credentials,
+            auth_tokens=self.auth_tokens,
         )
+        self.service = Service(edition, offer, use_cases)
         self.sweeper = Sweeper(self.store, self.clock, self.credentials, parameters_valid_seconds=DAY)
         self.caller: Caller
         self.stranger: Caller
@@ -102,6 +118,10 @@ class House:
         async with self.store.writing() as writing:
             account = await writing.ensure_account(AccountName(name))
         return Caller(account, AccessId(f"AKID{name}"), frozenset(Role), RequestId("request-1"))
+
+    def use_counter(self) -> UseCounter:
+        """Return what another process, or this one after a restart, would count uses with."""
+        return UseCounter(self.store, block=self.settings.uses_leased_at_once, most=self.settings.most_uses)
 
     # --- what callers do ---
 
@@ -152,6 +172,32 @@ class House:
     async def delete(self, key_id: KeyId) -> None:
         await self.service.execute(self.caller, DeleteMaterial(key_id))
 
+    async def archive(self, key_id: KeyId, *, archived: bool = True) -> None:
+        await self.service.execute(self.caller, ArchiveKey(key_id, archived))
+
+    async def schedule(self, key_id: KeyId, *, days: int = 7) -> Instant:
+        """Schedule a key's deletion, and return the instant when it is due."""
+        shown = await self.service.execute(self.caller, ScheduleDeletion(key_id, days))
+        assert isinstance(shown, KeyShown)
+        assert shown.key.deletion_due is not None
+        return shown.key.deletion_due
+
+    async def cancel(self, key_id: KeyId) -> None:
+        await self.service.execute(self.caller, CancelDeletion(key_id))
+
+    async def encrypted(
+        self, key_id: KeyId, plaintext: bytes = PLAINTEXT, context: bytes = NO_CONTEXT, *, caller: Caller | None = None
+    ) -> bytes:
+        made = await self.service.execute(caller or self.caller, Encrypt(key_id, Plaintext(plaintext), context))
+        assert isinstance(made, Encrypted)
+        assert made.key_id == key_id
+        return made.ciphertext
+
+    async def decrypted(self, ciphertext: bytes, context: bytes = NO_CONTEXT, *, caller: Caller | None = None) -> bytes:
+        made = await self.service.execute(caller or self.caller, Decrypt(ciphertext, context))
+        assert isinstance(made, Decrypted)
+        return made.plaintext.reveal()
+
     # --- what is so now ---
 
     async def state(self, key_id: KeyId) -> KeyState:
@@ -177,12 +223,19 @@ class House:
         assert found is not None
         return found
 
+    async def uses(self, key_id: KeyId) -> int:
+        """Return how many uses of a key were ever leased."""
+        async with self.sql.reading() as reading:
+            leased = await reading.uses_leased(key_id)
+        assert leased is not None
+        return leased
+
     async def events(self, *tags: EventTag) -> list[Event]:
         chained = await self.sql.events(0, 100_000)
         return [each.event for each in chained if not tags or each.event.tag in tags]
 
     async def edit_key(self, key_id: KeyId, *, archived: bool = False, deletion_due: Instant | None = None) -> None:
-        """Bring a key into a state that no use case brings it into yet."""
+        """Bring a key into a state without the checks and effects of the use case that does so."""
         key = await self.key_row(key_id)
         async with self.sql.writing() as writing:
             await writing.replace_key(key, replace(key, archived=archived, deletion_due=deletion_due))
@@ -199,6 +252,7 @@ class BreakableStore:
         self.commits = 0
         self.reading = store.reading
         self.expired_keys = store.expired_keys
+        self.due_deletions = store.due_deletions
         self.overdue_tickets = store.overdue_tickets
         self.idle_pairs = store.idle_pairs
         self.erase_deleted = store.erase_deleted

@@ -61,6 +61,24 @@ class Scene:
             self.house.clock.advance(1)
             await self.house.parameters(self.key_id)
 
+    async def archive(self) -> None:
+        await self.house.archive(self.key_id)
+
+    async def unarchive(self) -> None:
+        await self.house.archive(self.key_id)
+        await self.house.archive(self.key_id, archived=False)
+
+    async def schedule(self) -> None:
+        await self.house.schedule(self.key_id)
+
+    async def cancel(self) -> None:
+        await self.house.schedule(self.key_id)
+        await self.house.cancel(self.key_id)
+
+    async def end(self) -> None:
+        self.house.clock.set(await self.house.schedule(self.key_id))
+        await self.house.sweeper.delete_keys()
+
     async def expire(self) -> None:
         self.house.clock.advance(60)
         await self.house.sweeper.expire_material()
@@ -83,6 +101,11 @@ ACTS: Final[dict[str, tuple[EventTag, ...]]] = {
         EventTag.TICKET_VOIDED,
         EventTag.PARAMETERS_ISSUED,
     ),
+    "archive": (EventTag.KEY_ARCHIVED,),
+    "unarchive": (EventTag.KEY_ARCHIVED, EventTag.KEY_UNARCHIVED),
+    "schedule": (EventTag.TICKET_VOIDED, EventTag.DELETION_SCHEDULED),
+    "cancel": (EventTag.TICKET_VOIDED, EventTag.DELETION_SCHEDULED, EventTag.DELETION_CANCELLED),
+    "end": (EventTag.TICKET_VOIDED, EventTag.DELETION_SCHEDULED, EventTag.KEY_DELETED),
     "expire": (EventTag.MATERIAL_EXPIRED,),
     "lapse": (EventTag.TICKET_LAPSED,),
 }

@@ -10,9 +10,11 @@ import pytest
 from hsmkms.core.errors import (
     ExpiryInvalid,
     ImportTokenOver,
+    KeyNotFound,
     KeyStateForbids,
     MaterialMismatch,
     TicketEnd,
+    TokenGaveNoAnswer,
 )
 from hsmkms.core.events import EventTag
 from hsmkms.core.ids import later
@@ -130,6 +132,34 @@ async def test_a_ticket_voided_meanwhile_brings_nothing(house: House) -> None:
         await _while_in_the_token(house, command, supersede)
     assert caught.value.end is TicketEnd.VOID
     assert await house.state(key_id) is KeyState.PENDING_IMPORT
+
+
+async def test_a_key_scheduled_for_deletion_meanwhile_takes_no_material(house: House) -> None:
+    key_id = await house.key()
+    command = house.command(await house.parameters(key_id))
+    with pytest.raises(KeyStateForbids):
+        await _while_in_the_token(house, command, lambda: house.schedule(key_id))
+    assert (await house.key_row(key_id)).material is None
+    assert (await house.ticket(command)).state is TicketState.VOID
+    [refused] = await house.events(EventTag.MATERIAL_REFUSED)
+    assert refused.detail["reason"] == "KeyStateForbids"
+
+
+@pytest.mark.parametrize("judged", [True, False])
+async def test_a_key_deleted_meanwhile_is_not_found(house: House, judged: bool) -> None:
+    key_id = await house.key()
+    command = house.command(await house.parameters(key_id))
+
+    async def delete() -> None:
+        house.clock.set(await house.schedule(key_id))
+        await house.sweeper.sweep()
+        if not judged:
+            raise TokenGaveNoAnswer
+
+    with pytest.raises(KeyNotFound):
+        await _while_in_the_token(house, command, delete)
+    assert await house.events(EventTag.MATERIAL_IMPORTED) == []
+    assert await house.sql.find_tombstone(key_id) is not None
 
 
 async def test_an_attempt_admitted_before_the_deadline_may_end_after_it(house: House) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from hsmkms.core.errors import StoreUnavailable, TooManyKeys
 from hsmkms.core.events import EventTag
+from hsmkms.core.ids import Instant
 from hsmkms.core.keys import Origin
 from hsmkms.service.commands import DescribeService, ServiceShown
 from tests.service.house import Settings, out_of_reach
@@ -46,6 +47,21 @@ async def test_each_account_counts_for_itself(limited: House) -> None:
     for _ in range(MOST):
         await limited.key(caller=limited.stranger)
     await limited.key()
+
+
+async def test_a_key_does_not_count_from_the_instant_its_deletion_is_due(limited: House) -> None:
+    key_id, *_ = [await limited.key() for _ in range(MOST)]
+    due = await limited.schedule(key_id)
+    limited.clock.set(Instant(due - 1))
+    with pytest.raises(TooManyKeys):
+        await limited.key()
+    limited.clock.set(due)
+    assert (await shown(limited)).keys == MOST - 1
+    await limited.key()
+    with pytest.raises(TooManyKeys):
+        await limited.key()
+    await limited.sweeper.sweep()
+    assert (await shown(limited)).keys == MOST
 
 
 @pytest.mark.parametrize("origin", [Origin.EXTERNAL, Origin.GENERATED])

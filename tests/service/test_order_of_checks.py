@@ -24,9 +24,22 @@ from hsmkms.core.errors import (
     TicketEnd,
 )
 from hsmkms.core.keys import Origin
-from hsmkms.core.secrets import ImportToken
+from hsmkms.core.secrets import ImportToken, Plaintext
 from hsmkms.core.wrapping import WrappingAlgorithm
-from hsmkms.service.commands import DeleteMaterial, DescribeKey, GetImportParameters, ImportMaterial, SwitchKey
+from hsmkms.service.commands import (
+    ArchiveKey,
+    CancelDeletion,
+    DeleteMaterial,
+    DescribeKey,
+    EnableRotation,
+    Encrypt,
+    GetImportParameters,
+    ImportMaterial,
+    MakeDataKey,
+    ScheduleDeletion,
+    SwitchKey,
+    SwitchKeys,
+)
 from tests.service.counted_hsm import UNDECRYPTABLE, wrapped
 from tests.service.house import DAY, OTHER_MATERIAL, Settings
 
@@ -198,6 +211,13 @@ async def test_to_another_account_a_key_does_not_exist_whatever_it_asks(house: H
     for command in (
         DescribeKey(key_id),
         SwitchKey(key_id, on=True),
+        SwitchKeys((key_id,), on=True),
+        ArchiveKey(key_id, archived=True),
+        ScheduleDeletion(key_id, 7),
+        CancelDeletion(key_id),
+        EnableRotation(key_id),
+        Encrypt(key_id, Plaintext(b"x")),
+        MakeDataKey(key_id, 32),
         DeleteMaterial(key_id),
         GetImportParameters(key_id, WrappingAlgorithm.RSAES_OAEP_SHA_256, "WrappingAlgorithm"),
         house.command(parameters),

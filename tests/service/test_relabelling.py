@@ -103,7 +103,7 @@ async def test_of_two_keys_that_want_one_alias_at_once_one_gets_it(house: House,
 
 
 async def test_a_key_scheduled_for_deletion_keeps_its_alias_and_description(house: House, key_id: KeyId) -> None:
-    await house.edit_key(key_id, deletion_due=house.clock.now())
+    await house.schedule(key_id)
     before = await house.key_row(key_id)
     for command in (RelabelKey(key_id, "cards"), RelabelKey(key_id, description="for all"), RelabelKey(key_id)):
         with pytest.raises(KeyStateForbids, match="change the key's alias or description"):

@@ -11,7 +11,8 @@ import pytest
 from hsmkms.core.errors import MaterialUndecryptable, StoreUnavailable
 from hsmkms.core.events import EventTag
 from hsmkms.core.ids import Instant, later
-from hsmkms.core.keys import KeyState
+from hsmkms.core.keys import KeyState, Origin
+from hsmkms.core.ports import Tombstone
 from hsmkms.core.tickets import TicketState
 from tests.service.house import DAY, Settings
 
@@ -48,6 +49,64 @@ async def test_more_expired_keys_than_one_batch_holds_are_all_removed(
     house.clock.set(valid_to)
     await house.sweeper.expire_material()
     assert len(await house.events(EventTag.MATERIAL_EXPIRED)) == 5
+
+
+async def test_a_key_whose_deletion_is_due_leaves_a_tombstone_and_its_event_and_not_before(house: House) -> None:
+    key_id = await house.key()
+    await house.imported(key_id)
+    created = (await house.key_row(key_id)).created_at
+    due = await house.schedule(key_id)
+    house.clock.set(Instant(due - 1))
+    await house.sweeper.sweep()
+    assert (await house.key_row(key_id)).material is not None
+    house.clock.set(due)
+    await house.sweeper.sweep()
+    await house.sweeper.sweep()
+    assert await house.sql.find_key(key_id) is None
+    left = Tombstone(key_id, house.caller.account.name, Origin.EXTERNAL, created, due)
+    assert await house.sql.find_tombstone(key_id) == left
+    [event] = await house.events(EventTag.KEY_DELETED)
+    assert (event.actor, event.key_id, event.at) == ("sweeper", key_id, due)
+    assert event.detail == {"due": due, "had_material": True}
+    assert await house.events(EventTag.MATERIAL_IMPORTED), "the trail outlives the key"
+
+
+async def test_more_due_keys_than_one_batch_holds_are_all_deleted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hsmkms.service.sweeping._BATCH", 2)
+    for _ in range(5):
+        due = await house.schedule(await house.key())
+    house.clock.set(due)
+    await house.sweeper.delete_keys()
+    assert len(await house.events(EventTag.KEY_DELETED)) == 5
+
+
+async def test_a_deletion_whose_event_cannot_be_written_did_not_happen(house: House) -> None:
+    key_id = await house.key()
+    house.clock.set(await house.schedule(key_id))
+    before = await house.key_row(key_id)
+    house.store.break_append = StoreUnavailable()
+    with pytest.raises(StoreUnavailable):
+        await house.sweeper.delete_keys()
+    assert await house.key_row(key_id) == before
+    assert await house.sql.find_tombstone(key_id) is None
+
+
+async def test_a_deletion_cancelled_during_a_pass_deletes_nothing(house: House) -> None:
+    key_id = await house.key()
+    due = await house.schedule(key_id)
+
+    async def seen_before(_now: Instant, limit: int) -> list[object]:
+        found: list[object] = [*await house.sql.due_deletions(due, limit)]
+        await house.cancel(key_id)
+        house.store.due_deletions = house.sql.due_deletions
+        return found
+
+    house.store.due_deletions = seen_before  # type: ignore[assignment]
+    await house.sweeper.delete_keys()
+    assert await house.state(key_id) is KeyState.PENDING_IMPORT
+    assert await house.events(EventTag.KEY_DELETED) == []
 
 
 async def test_an_overdue_ticket_lapses_its_pair_ends_and_the_event_says_so(house: House) -> None:
@@ -129,7 +188,7 @@ def _found(needle: bytes, folder: Path) -> bool:
     return any(needle in path.read_bytes() for path in folder.glob("hsmkms.db*"))
 
 
-@pytest.mark.parametrize("way", ["deletion", "expiry", "replacement"])
+@pytest.mark.parametrize("way", ["deletion", "expiry", "replacement", "end of the key"])
 async def test_removed_material_is_gone_from_the_database_files(house: House, tmp_path: Path, way: str) -> None:
     key_id = await house.key()
     await house.imported(key_id, valid_to=later(house.clock.now(), seconds=5))
@@ -140,8 +199,10 @@ async def test_removed_material_is_gone_from_the_database_files(house: House, tm
         await house.delete(key_id)
     elif way == "expiry":
         house.clock.advance(5)
-    else:
+    elif way == "replacement":
         await house.imported(key_id)
+    else:
+        house.clock.set(await house.schedule(key_id))
     await house.sweeper.sweep()
     assert not _found(material.record, tmp_path)
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 
 from hsmkms.core.errors import HsmkmsError, InternalFault, StoreUnavailable
 from hsmkms.store.failures import TRANSLATED, meaning
-from tests.contract.store_contract import ALICE, key, material, put, ticket
+from tests.contract.store_contract import ALICE, NOW, key, material, put, ticket
 
 if TYPE_CHECKING:
     from hsmkms.store import SqlStore
@@ -49,7 +49,7 @@ async def test_text_that_no_database_can_hold_is_our_fault(store: SqlStore, text
     with pytest.raises(InternalFault):
         await put(store, key(text))
     async with store.reading() as reading:
-        assert await reading.count_keys(ALICE) == 0
+        assert await reading.count_keys(ALICE, NOW) == 0
 
 
 async def test_a_number_that_no_database_can_hold_is_our_fault(store: SqlStore) -> None:

@@ -66,6 +66,19 @@ async def test_removed_material_is_nowhere_on_disk(
 
 
 @pytest.mark.parametrize("needle", NEEDLES)
+async def test_the_material_of_a_deleted_key_is_nowhere_on_disk(store: SqlStore, path: Path, needle: bytes) -> None:
+    old = replace(key(), material=material(needle))
+    await put(store, old)
+    await store.erase_deleted()
+    assert needle[:40] in on_disk(path)
+    async with store.writing() as writing:
+        await writing.delete_key(old, NOW)
+    await store.erase_deleted()
+    assert needle[:40] not in on_disk(path)
+    assert needle[-40:] not in on_disk(path)
+
+
+@pytest.mark.parametrize("needle", NEEDLES)
 async def test_the_private_half_of_an_ended_pair_is_nowhere_on_disk(store: SqlStore, path: Path, needle: bytes) -> None:
     old = replace(pair(), record=needle)
     await put(store, old)
@@ -111,7 +124,7 @@ async def test_a_reader_in_the_way_is_reported_and_the_erasure_made_up_for(
     old = replace(key(), material=material(NEEDLES[0]))
     await put(store, old)
     async with store.reading() as reading:
-        assert await reading.count_keys(ALICE) == 1
+        assert await reading.count_keys(ALICE, NOW) == 1
         await removed(hasty, old)
         with pytest.raises(StoreUnavailable):
             await hasty.erase_deleted()
@@ -126,7 +139,7 @@ async def test_closing_leaves_no_thread_behind(url: str, store: SqlStore) -> Non
     before = set(threading.enumerate())
     opened = await open_store(url, chain=link, busy_seconds=5)
     async with opened.reading() as reading, opened.writing() as writing:
-        assert await reading.count_keys(ALICE) == await writing.count_keys(ALICE) == 0
+        assert await reading.count_keys(ALICE, NOW) == await writing.count_keys(ALICE, NOW) == 0
     started = set(threading.enumerate()) - before
     assert len(started) == 2
     await opened.close()
@@ -143,7 +156,7 @@ async def test_another_process_that_keeps_the_lock_makes_it_unavailable(url: str
     with pytest.raises(StoreUnavailable):
         await put(hasty, key())
     async with hasty.reading() as reading:
-        assert await reading.count_keys(ALICE) == 0
+        assert await reading.count_keys(ALICE, NOW) == 0
     intruder.execute("ROLLBACK")
     intruder.close()
     await put(hasty, key())
@@ -186,7 +199,7 @@ async def test_a_transaction_that_failed_cannot_go_on(store: SqlStore) -> None:
             with pytest.raises(StoreUnavailable):
                 await writing.add_key(key("after"))
     async with store.reading() as reading:
-        assert await reading.count_keys(ALICE) == 0
+        assert await reading.count_keys(ALICE, NOW) == 0
 
 
 async def _limit_pages(store: SqlStore, most: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +17,11 @@ from huaweicloudsdkcore.signer.algorithm import SigningAlgorithm
 from huaweicloudsdkkms import v2
 
 from hsmkms.core import errors
-from hsmkms.core.ids import from_seconds
-from hsmkms.core.keys import KeyState, Origin
+from hsmkms.core.ciphertexts import context_of_text
+from hsmkms.core.ids import KeyId, from_seconds
+from hsmkms.core.keys import KeyAction, KeyState, Origin
 from hsmkms.core.material import Edition
-from hsmkms.core.secrets import ImportToken
+from hsmkms.core.secrets import ImportToken, Plaintext
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.dialects.huawei.dialect import HuaweiDialect
 from hsmkms.dialects.huawei.states import POLICY
@@ -43,6 +46,14 @@ if TYPE_CHECKING:
 
 BY_ID = {"key_id": KEY_ID}
 IMPORT = {"import_token": "dHR0" * 50, "encrypted_key_material": "QUFB" * 86, **BY_ID}
+
+OTHER_ID = KeyId("9c6a6bd2-2b8e-4f7e-8a53-6b8a2c8e1f00")
+AAD = {"additional_authenticated_data": "aad"}
+CONTEXT = context_of_text("aad")
+CIPHERTEXT = b"HKMS" + bytes(range(92))
+CIPHERTEXT_TEXT = base64.b64encode(CIPHERTEXT).decode()
+DATA_KEY = bytes(64)
+DIGEST = hashlib.sha256(DATA_KEY).digest()
 
 
 @pytest.fixture
@@ -158,6 +169,126 @@ async def test_a_key_is_relabelled(port: int, service: ScriptedService) -> None:
     assert (renamed.key_info.key_alias, described.key_info.key_description) == ("demo-ext", "测试 desc")
 
 
+async def test_a_text_is_encrypted_and_decrypted(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.Encrypted(KEY_ID, CIPHERTEXT)
+    encrypted = await call(port, "encrypt_data", v2.EncryptDataRequestBody(plain_text="测试", **AAD, **BY_ID))
+    assert (encrypted.key_id, encrypted.cipher_text) == (KEY_ID, CIPHERTEXT_TEXT)
+    plaintext = Plaintext("测试".encode())
+    service.outcome = commands.Decrypted(KEY_ID, plaintext)
+    body = v2.DecryptDataRequestBody(
+        cipher_text=encrypted.cipher_text, encryption_algorithm="SYMMETRIC_DEFAULT", **AAD, **BY_ID
+    )
+    decrypted = await call(port, "decrypt_data", body)
+    assert (decrypted.key_id, decrypted.plain_text) == (KEY_ID, "测试")
+    assert base64.b64decode(decrypted.plain_text_base64) == plaintext.reveal()
+    assert [command for _caller, command in service.asked] == [
+        commands.Encrypt(KEY_ID, plaintext, CONTEXT, POLICY),
+        commands.Decrypt(CIPHERTEXT, CONTEXT, KEY_ID, POLICY),
+    ]
+
+
+async def test_a_plaintext_that_is_no_text_arrives_in_base64(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.Decrypted(KEY_ID, Plaintext(b"\xff\x00"))
+    decrypted = await call(port, "decrypt_data", v2.DecryptDataRequestBody(cipher_text=CIPHERTEXT_TEXT))
+    assert (decrypted.plain_text, decrypted.plain_text_base64) == ("\N{REPLACEMENT CHARACTER}\0", "/wA=")
+
+
+async def test_a_ciphertext_is_re_encrypted(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.ReEncrypted(KEY_ID, OTHER_ID, CIPHERTEXT, changed=True)
+    body = v2.ReEncryptRequestBody(
+        source_key_id=KEY_ID,
+        source_additional_authenticated_data="aad",
+        destination_key_id=OTHER_ID,
+        cipher_text=CIPHERTEXT_TEXT,
+    )
+    answer = await call(port, "re_encrypt", body)
+    assert service.command == commands.ReEncrypt(CIPHERTEXT, CONTEXT, OTHER_ID, b"", KEY_ID, POLICY)
+    assert (answer.key_id, answer.source_key_id, answer.cipher_text) == (OTHER_ID, KEY_ID, CIPHERTEXT_TEXT)
+    assert answer.source_encryption_algorithm == answer.destination_encryption_algorithm == "SYMMETRIC_DEFAULT"
+
+
+async def test_data_keys_are_made(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.DataKeyMade(KEY_ID, CIPHERTEXT, Plaintext(DATA_KEY))
+    made = await call(port, "create_datakey", v2.CreateDatakeyRequestBody(key_spec="AES_128", **AAD, **BY_ID))
+    assert (made.key_id, bytes.fromhex(made.plain_text)) == (KEY_ID, DATA_KEY)
+    assert bytes.fromhex(made.cipher_text) == CIPHERTEXT
+    service.outcome = commands.DataKeyMade(KEY_ID, CIPHERTEXT, None)
+    body = v2.CreateDatakeyRequestBody(datakey_length="512", **BY_ID)
+    hidden = await call(port, "create_datakey_without_plaintext", body)
+    assert (hidden.key_id, bytes.fromhex(hidden.cipher_text)) == (KEY_ID, CIPHERTEXT)
+    assert [command for _caller, command in service.asked] == [
+        commands.MakeDataKey(KEY_ID, 16, CONTEXT, shown=True, policy=POLICY),
+        commands.MakeDataKey(KEY_ID, 64, shown=False, policy=POLICY),
+    ]
+
+
+async def test_a_data_key_is_encrypted_and_decrypted(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.Encrypted(KEY_ID, CIPHERTEXT)
+    body = v2.EncryptDatakeyRequestBody(plain_text=(DATA_KEY + DIGEST).hex(), datakey_plain_length="64", **BY_ID)
+    encrypted = await call(port, "encrypt_datakey", body)
+    assert (encrypted.key_id, encrypted.datakey_length) == (KEY_ID, "64")
+    service.outcome = commands.Decrypted(KEY_ID, Plaintext(DATA_KEY))
+    ciphertext = v2.DecryptDatakeyRequestBody(cipher_text=encrypted.cipher_text, datakey_cipher_length="64", **BY_ID)
+    decrypted = await call(port, "decrypt_datakey", ciphertext)
+    assert (bytes.fromhex(decrypted.data_key), bytes.fromhex(decrypted.datakey_dgst)) == (DATA_KEY, DIGEST)
+    assert decrypted.datakey_length == "64"
+    assert [command for _caller, command in service.asked] == [
+        commands.Encrypt(KEY_ID, Plaintext(DATA_KEY), policy=POLICY),
+        commands.Decrypt(CIPHERTEXT, b"", KEY_ID, POLICY),
+    ]
+
+
+async def test_a_data_key_that_is_not_its_digests_is_refused(port: int, service: ScriptedService) -> None:
+    body = v2.EncryptDatakeyRequestBody(plain_text=(DATA_KEY + bytes(32)).hex(), datakey_plain_length="64", **BY_ID)
+    assert (await refused(port, "encrypt_datakey", body))[:2] == (400, "KMS.2103")
+    assert not service.asked
+
+
+async def test_random_bits_are_returned(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.RandomMade(Plaintext(b"\0\xffABC"))
+    answer = await call(port, "create_random", v2.GenRandomRequestBody(random_data_length="40"))
+    assert service.command == commands.MakeRandom(5)
+    assert answer.random_data == "00FF414243"
+
+
+async def test_a_deletion_is_scheduled_and_cancelled(port: int, service: ScriptedService) -> None:
+    service.outcome = shown(KeyState.PENDING_DELETE)
+    doomed = await call(port, "delete_key", v2.ScheduleKeyDeletionRequestBody(pending_days="7", **BY_ID))
+    assert (doomed.key_id, doomed.key_state) == (KEY_ID, "4")
+    service.outcome = shown(KeyState.PENDING_IMPORT)
+    kept = await call(port, "cancel_key_deletion", v2.OperateKeyRequestBody(**BY_ID))
+    assert (kept.key_id, kept.key_state) == (KEY_ID, "5")
+    assert [command for _caller, command in service.asked] == [
+        commands.ScheduleDeletion(KEY_ID, 7, POLICY),
+        commands.CancelDeletion(KEY_ID, POLICY),
+    ]
+
+
+async def test_no_key_is_rotated(port: int, service: ScriptedService) -> None:
+    service.outcome = shown()
+    status = await call(port, "show_key_rotation_status", v2.OperateKeyRequestBody(**BY_ID))
+    assert service.command == commands.DescribeKey(KEY_ID)
+    assert (status.key_rotation_enabled, status.number_of_rotations, status.rotation_interval) == (False, 0, 0)
+    assert (status.last_rotation_time, status.key_materials) == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        (KeyState.DISABLED, "KMS.0209"),
+        (KeyState.PENDING_DELETE, "KMS.0210"),
+        (KeyState.PENDING_IMPORT, "KMS.0310"),
+        (KeyState.ARCHIVED, "KMS.0209"),
+    ],
+)
+async def test_a_key_that_cannot_encrypt_says_why(
+    state: KeyState, code: str, port: int, service: ScriptedService
+) -> None:
+    service.outcome = errors.KeyStateForbids(state, KeyAction.ENCRYPT, (KeyState.ENABLED,))
+    body = v2.EncryptDataRequestBody(plain_text="x", **BY_ID)
+    assert (await refused(port, "encrypt_data", body))[:2] == (400, code)
+
+
 async def test_the_operations_without_a_key(port: int, service: ScriptedService) -> None:
     service.outcome = commands.ServiceShown(Edition.FIPS, (), 3, 5)
     assert (await call(port, "show_user_instances")).instance_num == 3
@@ -251,8 +382,8 @@ async def test_another_algorithm_of_the_sdk_is_refused_and_the_right_one_named(p
 
 
 async def test_an_operation_that_is_not_offered(port: int) -> None:
-    body = v2.ScheduleKeyDeletionRequestBody(pending_days="7", **BY_ID)
-    assert (await refused(port, "delete_key", body))[:2] == (404, "APIGW.0101")
+    body = v2.OperateKeyRequestBody(**BY_ID)
+    assert (await refused(port, "enable_key_rotation", body))[:2] == (404, "APIGW.0101")
 
 
 async def test_sm2_is_refused_and_what_there_is_named(port: int) -> None:

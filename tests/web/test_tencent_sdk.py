@@ -14,14 +14,17 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 from tencentcloud.kms.v20190118 import kms_client, models
 
 from hsmkms.core import errors
+from hsmkms.core.ciphertexts import context_of_pairs
 from hsmkms.core.ids import from_seconds
 from hsmkms.core.keys import KeyState, Origin
 from hsmkms.core.material import Edition
-from hsmkms.core.secrets import ImportToken
+from hsmkms.core.ports import TagFilter
+from hsmkms.core.secrets import ImportToken, Plaintext
 from hsmkms.dialects.tencent.dialect import TencentDialect
+from hsmkms.dialects.tencent.states import POLICY
 from hsmkms.service import commands
 from hsmkms.web.app import Health, Limits, build_app
-from tests.dialects.scripted_service import ACCESS_ID, KEY_ID, NOW, SECRET, ScriptedService, StoppedClock, shown
+from tests.dialects.scripted_service import ACCESS_ID, KEY_ID, NOW, SECRET, ScriptedService, StoppedClock, key, shown
 from tests.web.serving import no_obstacle, serving
 
 if TYPE_CHECKING:
@@ -69,6 +72,8 @@ async def refused(port: int, action: str, members: dict[str, Any] | None = None,
     return raised.value.get_code(), raised.value.get_message()
 
 
+ABC = Plaintext(b"ABC")
+CONTEXT = context_of_pairs({"k": "v"})
 GET_PARAMETERS = {"KeyId": KEY_ID, "WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_2048"}
 
 
@@ -92,7 +97,77 @@ async def test_parameters_are_fetched_and_material_is_imported(port: int, servic
         "ImportKeyMaterial",
         {"KeyId": KEY_ID, "ImportToken": parameters.ImportToken, "EncryptedKeyMaterial": "QUJD", "ValidTo": "0"},
     )
-    assert service.command == commands.ImportMaterial(KEY_ID, ImportToken(b"dHR0"), b"ABC", None)
+    assert service.command == commands.ImportMaterial(KEY_ID, ImportToken(b"dHR0"), b"ABC", None, policy=POLICY)
+
+
+async def test_a_plaintext_is_encrypted(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.Encrypted(KEY_ID, b"0\x82")
+    members = {"KeyId": KEY_ID, "Plaintext": "QUJD", "EncryptionContext": '{"k":"v"}'}
+    answer = await call(port, "Encrypt", members)
+    assert service.command == commands.Encrypt(KEY_ID, ABC, CONTEXT, POLICY)
+    assert (answer.CiphertextBlob, answer.KeyId) == ("MII=", KEY_ID)
+
+
+async def test_a_ciphertext_is_decrypted(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.Decrypted(KEY_ID, ABC)
+    answer = await call(port, "Decrypt", {"CiphertextBlob": "MII=", "EncryptionContext": '{"k": "v"}'})
+    assert service.command == commands.Decrypt(b"0\x82", CONTEXT, policy=POLICY)
+    assert (answer.Plaintext, answer.KeyId) == ("QUJD", KEY_ID)
+
+
+async def test_a_ciphertext_is_re_encrypted(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.ReEncrypted(KEY_ID, KEY_ID, b"0\x82", changed=False)
+    answer = await call(port, "ReEncrypt", {"CiphertextBlob": "MII=", "DestinationKeyId": KEY_ID})
+    assert service.command == commands.ReEncrypt(b"0\x82", target=KEY_ID, policy=POLICY)
+    assert (answer.CiphertextBlob, answer.SourceKeyId, answer.ReEncrypted) == ("MII=", KEY_ID, False)
+
+
+async def test_a_data_key_is_made(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.DataKeyMade(KEY_ID, b"0\x82", ABC)
+    answer = await call(port, "GenerateDataKey", {"KeyId": KEY_ID, "KeySpec": "AES_128", "IsHostedByKms": 0})
+    assert service.command == commands.MakeDataKey(KEY_ID, 16, policy=POLICY)
+    assert (answer.KeyId, answer.Plaintext, answer.CiphertextBlob, answer.TagCode) == (KEY_ID, "QUJD", "MII=", 0)
+
+
+async def test_random_bytes_are_made(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.RandomMade(ABC)
+    assert (await call(port, "GenerateRandom", {"NumberOfBytes": 3})).Plaintext == "QUJD"
+    assert service.command == commands.MakeRandom(3)
+
+
+async def test_a_deletion_is_scheduled_and_cancelled(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.KeyShown(key(deletion_due=from_seconds(NOW)), KeyState.PENDING_DELETE)
+    scheduled = await call(port, "ScheduleKeyDeletion", {"KeyId": KEY_ID, "PendingWindowInDays": "7"})
+    assert (scheduled.KeyId, scheduled.DeletionDate) == (KEY_ID, NOW)
+    assert service.command == commands.ScheduleDeletion(KEY_ID, 7, POLICY)
+    service.outcome = shown(KeyState.DISABLED)
+    assert (await call(port, "CancelKeyDeletion", {"KeyId": KEY_ID})).KeyId == KEY_ID
+
+
+async def test_a_rotation_is_neither_on_nor_switched_on(port: int, service: ScriptedService) -> None:
+    service.outcome = shown()
+    assert (await call(port, "GetKeyRotationStatus", {"KeyId": KEY_ID})).KeyRotationEnabled is False
+    assert (await call(port, "DisableKeyRotation", {"KeyId": KEY_ID})).RequestId
+    service.outcome = errors.RotationOfExternal()
+    code, _message = await refused(port, "EnableKeyRotation", {"KeyId": KEY_ID, "RotateDays": 365})
+    assert code == "UnsupportedOperation.ExternalCmkCanNotRotate"
+
+
+async def test_keys_are_tagged(port: int, service: ScriptedService) -> None:
+    service.outcome = shown()
+    tag = models.Tag()
+    tag.TagKey, tag.TagValue = "cost-centre", "7"
+    assert (await call(port, "CreateKey", {"Alias": "a", "Tags": [tag]})).TagCode == 0
+    assert service.command == commands.CreateKey("a", tags={"cost-centre": "7"})
+
+
+async def test_keys_are_found_by_their_tags(port: int, service: ScriptedService) -> None:
+    service.outcome = commands.KeysShown(1, [shown()])
+    wanted = models.TagFilter()
+    wanted.TagKey, wanted.TagValue = "cost-centre", ["7", "8"]
+    assert (await call(port, "ListKeyDetail", {"TagFilters": [wanted]})).TotalCount == 1
+    assert isinstance(service.command, commands.ListKeys)
+    assert service.command.tags == (TagFilter("cost-centre", ("7", "8")),)
 
 
 async def test_the_actions_without_a_key(port: int, service: ScriptedService) -> None:
@@ -108,18 +183,28 @@ async def test_the_actions_without_a_key(port: int, service: ScriptedService) ->
 
 
 @pytest.mark.parametrize(
-    ("action", "command"),
+    ("action", "more", "command"),
     [
-        ("DeleteImportedKeyMaterial", commands.DeleteMaterial(KEY_ID)),
-        ("EnableKey", commands.SwitchKey(KEY_ID, on=True)),
-        ("DisableKey", commands.SwitchKey(KEY_ID, on=False)),
+        ("DeleteImportedKeyMaterial", {}, commands.DeleteMaterial(KEY_ID, POLICY)),
+        ("EnableKey", {}, commands.SwitchKey(KEY_ID, on=True, policy=POLICY)),
+        ("DisableKey", {}, commands.SwitchKey(KEY_ID, on=False, policy=POLICY)),
+        ("ArchiveKey", {}, commands.ArchiveKey(KEY_ID, archived=True, policy=POLICY)),
+        ("CancelKeyArchive", {}, commands.ArchiveKey(KEY_ID, archived=False, policy=POLICY)),
+        ("UpdateAlias", {"Alias": "b"}, commands.RelabelKey(KEY_ID, alias="b", policy=POLICY)),
+        ("UpdateKeyDescription", {"Description": "d"}, commands.RelabelKey(KEY_ID, description="d", policy=POLICY)),
     ],
 )
 async def test_the_actions_that_answer_nothing(
-    action: str, command: commands.Command, port: int, service: ScriptedService
+    action: str, more: dict[str, str], command: commands.Command, port: int, service: ScriptedService
 ) -> None:
-    assert (await call(port, action, {"KeyId": KEY_ID})).RequestId
+    assert (await call(port, action, {"KeyId": KEY_ID, **more})).RequestId
     assert service.command == command
+
+
+@pytest.mark.parametrize(("action", "on"), [("EnableKeys", True), ("DisableKeys", False)])
+async def test_several_keys_are_switched_at_once(action: str, on: bool, port: int, service: ScriptedService) -> None:
+    assert (await call(port, action, {"KeyIds": [KEY_ID]})).RequestId
+    assert service.command == commands.SwitchKeys((KEY_ID,), on=on, policy=POLICY)
 
 
 async def test_an_error_is_an_exception_with_code_and_message(port: int, service: ScriptedService) -> None:
@@ -169,8 +254,8 @@ async def test_a_clock_that_is_off_is_refused(skew: int, port: int, clock: Stopp
 
 
 async def test_an_action_that_is_not_offered(port: int) -> None:
-    members = {"KeyId": KEY_ID, "Plaintext": "QUJD"}
-    assert (await refused(port, "Encrypt", members))[0] == "InvalidAction"
+    members = {"KeyId": KEY_ID, "Algorithm": "ECC_P256_R1", "Message": "QUJD", "MessageType": "RAW"}
+    assert (await refused(port, "SignByAsymmetricKey", members))[0] == "InvalidAction"
 
 
 async def test_a_body_over_the_limit_is_an_exception_and_not_a_broken_connection(port: int) -> None:

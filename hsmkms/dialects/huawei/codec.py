@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from hsmkms.core import errors
-from hsmkms.core.ids import from_seconds, key_id
+from hsmkms.core.ids import from_seconds
 from hsmkms.core.keys import KeyUsage, Origin
 from hsmkms.core.secrets import ImportToken
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.dialects import strict_base64
 from hsmkms.dialects.base import NO_KEYS, Ready, at_once
-from hsmkms.dialects.huawei import fields, states, wire
+from hsmkms.dialects.huawei import fields, key_ids, states, uses, wire
 from hsmkms.dialects.wire_models import WireRequest
 from hsmkms.service import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hsmkms.core.ids import KeyId
     from hsmkms.dialects.huawei.fields import View
     from hsmkms.dialects.strict_json import JsonObject
     from hsmkms.service.commands import Command, Outcome
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 RequestT = TypeVar("RequestT", bound=WireRequest)
 OutcomeT = TypeVar("OutcomeT", bound="Outcome")
 
-_KEY_ID: Final = re.compile(r"[0-9a-z]{8}(?:-[0-9a-z]{4}){3}-[0-9a-z]{12}", re.ASCII)
 _ALIAS: Final = re.compile(r"[a-zA-Z0-9:/_-]{1,255}(?<!/default)", re.ASCII)
 _ALIAS_RULE: Final = (
     "key_alias must be 1 to 255 letters, digits, ':', '/', '_' or '-', and not end in '/default', as the names of the "
@@ -45,9 +43,6 @@ _USAGE_ELSEWHERE: Final = "SIGN_VERIFY"
 """Documented, and not offered here."""
 _ORIGINS: Final[Mapping[str, Origin]] = {name: origin for origin, name in fields.ORIGINS.items()}
 _ALGORITHM_FIELD: Final = "wrapping_algorithm"
-_KEY_ID_RULE: Final = (
-    "key_id must be of 36 characters: digits and lower-case letters in groups of 8-4-4-4-12, with '-' between them."
-)
 
 MOST_KEYS_OF_A_PAGE: Final = 1000
 """No bound of limit is documented, and clients send 2000: they get less, and hear where the next page begins."""
@@ -79,7 +74,7 @@ def _create_key(view: View, request: wire.CreateKey) -> Command:
 
 
 def _describe_key(_view: View, request: wire.OperateKey) -> Command:
-    return commands.DescribeKey(_key_id(request))
+    return commands.DescribeKey(key_ids.read(request.key_id))
 
 
 def _list_keys(view: View, request: wire.ListKeys) -> Command | Ready:
@@ -99,12 +94,12 @@ def _get_parameters_for_import(view: View, request: wire.GetParametersForImport)
     if request.wrapping_algorithm not in set(WrappingAlgorithm):
         raise errors.NotOffered(_ALGORITHM_FIELD, view.offered)
     algorithm = WrappingAlgorithm(request.wrapping_algorithm)
-    return commands.GetImportParameters(_key_id(request), algorithm, _ALGORITHM_FIELD, policy=states.POLICY)
+    return commands.GetImportParameters(key_ids.read(request.key_id), algorithm, _ALGORITHM_FIELD, policy=states.POLICY)
 
 
 def _import_key_material(_view: View, request: wire.ImportKeyMaterial) -> Command:
     return commands.ImportMaterial(
-        _key_id(request),
+        key_ids.read(request.key_id),
         ImportToken(request.import_token.encode("ascii")),
         strict_base64.decode(request.encrypted_key_material),
         from_seconds(request.expiration_time) if request.expiration_time else None,
@@ -114,42 +109,35 @@ def _import_key_material(_view: View, request: wire.ImportKeyMaterial) -> Comman
 
 
 def _delete_imported_key_material(_view: View, request: wire.OperateKey) -> Command:
-    return commands.DeleteMaterial(_key_id(request), policy=states.POLICY)
+    return commands.DeleteMaterial(key_ids.read(request.key_id), policy=states.POLICY)
 
 
 def _enable_key(_view: View, request: wire.OperateKey) -> Command:
-    return commands.SwitchKey(_key_id(request), on=True, policy=states.POLICY)
+    return commands.SwitchKey(key_ids.read(request.key_id), on=True, policy=states.POLICY)
 
 
 def _disable_key(_view: View, request: wire.OperateKey) -> Command:
-    return commands.SwitchKey(_key_id(request), on=False, policy=states.POLICY)
+    return commands.SwitchKey(key_ids.read(request.key_id), on=False, policy=states.POLICY)
 
 
 def _update_key_alias(_view: View, request: wire.UpdateKeyAlias) -> Command:
-    return commands.RelabelKey(_key_id(request), alias=_alias(request.key_alias), policy=states.POLICY)
+    return commands.RelabelKey(key_ids.read(request.key_id), alias=_alias(request.key_alias), policy=states.POLICY)
 
 
 def _update_key_description(_view: View, request: wire.UpdateKeyDescription) -> Command:
-    return commands.RelabelKey(_key_id(request), description=request.key_description, policy=states.POLICY)
+    return commands.RelabelKey(key_ids.read(request.key_id), description=request.key_description, policy=states.POLICY)
+
+
+def _schedule_key_deletion(_view: View, request: wire.ScheduleKeyDeletion) -> Command:
+    return commands.ScheduleDeletion(key_ids.read(request.key_id), request.pending_days, policy=states.POLICY)
+
+
+def _cancel_key_deletion(_view: View, request: wire.OperateKey) -> Command:
+    return commands.CancelDeletion(key_ids.read(request.key_id), policy=states.POLICY)
 
 
 def _describe_service(_view: View, _request: wire.Nothing) -> Command:
     return commands.DescribeService()
-
-
-def _key_id(request: wire.OperateKey) -> KeyId:
-    """Return the id of the key asked for.
-
-    Raises:
-        KeyIdMalformed: it breaks the documented rule.
-        KeyNotFound: it fits that rule, which is wider than a UUID, and so is well-formed and nobody's.
-    """
-    if not _KEY_ID.fullmatch(request.key_id):
-        raise errors.KeyIdMalformed(_KEY_ID_RULE)
-    try:
-        return key_id(request.key_id)
-    except errors.KeyIdMalformed:
-        raise errors.KeyNotFound from None
 
 
 def _alias(text: str) -> str:
@@ -171,6 +159,19 @@ OPERATIONS: Final[Mapping[str, Operation[Any, Any]]] = {
     "disable-key": Operation(wire.OperateKey, _disable_key, fields.switched),
     "update-key-alias": Operation(wire.UpdateKeyAlias, _update_key_alias, fields.alias_updated),
     "update-key-description": Operation(wire.UpdateKeyDescription, _update_key_description, fields.description_updated),
+    "schedule-key-deletion": Operation(wire.ScheduleKeyDeletion, _schedule_key_deletion, fields.deletion_changed),
+    "cancel-key-deletion": Operation(wire.OperateKey, _cancel_key_deletion, fields.deletion_changed),
+    "get-key-rotation-status": Operation(wire.OperateKey, _describe_key, fields.rotation_status),
+    "encrypt-data": Operation(wire.EncryptData, uses.encrypt_data, fields.encrypted),
+    "decrypt-data": Operation(wire.DecryptData, uses.decrypt_data, fields.decrypted),
+    "re-encrypt": Operation(wire.ReEncrypt, uses.re_encrypt, fields.re_encrypted),
+    "create-datakey": Operation(wire.CreateDatakey, uses.create_datakey, fields.data_key_created),
+    "create-datakey-without-plaintext": Operation(
+        wire.CreateDatakey, uses.create_datakey_without_plaintext, fields.data_key_created_without_plaintext
+    ),
+    "encrypt-datakey": Operation(wire.EncryptDatakey, uses.encrypt_datakey, fields.data_key_encrypted),
+    "decrypt-datakey": Operation(wire.DecryptDatakey, uses.decrypt_datakey, fields.data_key_decrypted),
+    "gen-random": Operation(wire.GenRandom, uses.gen_random, fields.random_data),
     "user-instances": Operation(wire.Nothing, _describe_service, fields.instances),
     "user-quotas": Operation(wire.Nothing, _describe_service, fields.quotas),
     "projects": Operation(wire.ListProjects, at_once, fields.projects),

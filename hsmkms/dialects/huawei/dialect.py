@@ -123,7 +123,7 @@ def _origin(caller: Caller | None) -> dict[str, str]:
 def _refused(
     head: RequestHead, route: Route, error: HsmkmsError, request_id: RequestId, caller: Caller | None
 ) -> Reply:
-    said = refusal(error)
+    said = refusal(error, route.operation)
     facts = facts_of(head, error, said.code.text) | _origin(caller)
     return _reply(route, request_id, said.code.status, said.envelope(request_id), facts)
 

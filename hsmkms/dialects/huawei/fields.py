@@ -7,27 +7,44 @@ details: those are what clients were written for. The import parameters' expiry 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from hsmkms.core.errors import FieldInvalid
 from hsmkms.core.ids import to_seconds
 from hsmkms.core.keys import KeyState, Origin
 from hsmkms.core.material import Edition
 from hsmkms.dialects import strict_base64
-from hsmkms.dialects.huawei import states
+from hsmkms.dialects.huawei import states, wire
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from hsmkms.core.ids import Account, Instant
+    from hsmkms.core.secrets import Plaintext
     from hsmkms.core.wrapping import WrappingAlgorithm
-    from hsmkms.dialects.huawei import wire
     from hsmkms.dialects.strict_json import JsonObject, JsonValue
-    from hsmkms.service.commands import Done, ImportParameters, KeyShown, KeysShown, ServiceShown
+    from hsmkms.service.commands import (
+        DataKeyMade,
+        Decrypted,
+        Done,
+        Encrypted,
+        ImportParameters,
+        KeyShown,
+        KeysShown,
+        RandomMade,
+        ReEncrypted,
+        ServiceShown,
+    )
 
 ORIGINS: Final[Mapping[Origin, str]] = {Origin.EXTERNAL: "external", Origin.GENERATED: "kms"}
 SPECS: Final[Mapping[Edition, str]] = {Edition.FIPS: "AES_256", Edition.SM: "SM4"}
+ALGORITHM: Final = "SYMMETRIC_DEFAULT"
+"""What this cloud calls the one algorithm of a symmetric key."""
 
+_DIGESTS: Final[Mapping[Edition, str]] = {Edition.FIPS: "sha256", Edition.SM: "sm3"}
+"""What encrypt-datakey and decrypt-datakey take the digest of a data key by: it goes with the cipher of the key."""
 _NO_LIMIT: Final = 2**31 - 1
 _VERSION: Final[JsonObject] = {
     "id": "v1.0",
@@ -107,6 +124,95 @@ def description_updated(_view: View, _request: wire.UpdateKeyDescription, outcom
     return {"key_info": {"key_id": outcome.key.key_id, "key_description": outcome.key.description}}
 
 
+def deletion_changed(_view: View, _request: wire.OperateKey, outcome: KeyShown) -> JsonObject:
+    """Return the reply of schedule-key-deletion and cancel-key-deletion."""
+    return {"key_id": outcome.key.key_id, "key_state": states.NUMBERS[outcome.state]}
+
+
+def rotation_status(_view: View, _request: wire.OperateKey, _outcome: KeyShown) -> JsonObject:
+    """Return the reply of get-key-rotation-status: no key here is rotated, and its material has no id to show."""
+    return {
+        "key_rotation_enabled": False,
+        "rotation_interval": 0,
+        "last_rotation_time": "",
+        "number_of_rotations": 0,
+        "key_materials": [],
+    }
+
+
+def encrypted(_view: View, _request: wire.EncryptData, outcome: Encrypted) -> JsonObject:
+    """Return the reply of encrypt-data."""
+    return {"key_id": outcome.key_id, "cipher_text": strict_base64.encode(outcome.ciphertext)}
+
+
+def decrypted(_view: View, _request: wire.DecryptData, outcome: Decrypted) -> JsonObject:
+    """Return the reply of decrypt-data; of bytes that are no UTF-8 only plain_text_base64 is exact."""
+    value = outcome.plaintext.reveal()
+    return {
+        "key_id": outcome.key_id,
+        "plain_text": value.decode(errors="replace"),
+        "plain_text_base64": strict_base64.encode(value),
+    }
+
+
+def re_encrypted(_view: View, request: wire.ReEncrypt, outcome: ReEncrypted) -> JsonObject:
+    """Return the reply of re-encrypt, the ciphertext spelled as the one that came."""
+    spell = _hexadecimal if wire.is_hexadecimal(request.cipher_text) else strict_base64.encode
+    return {
+        "key_id": outcome.key_id,
+        "source_key_id": outcome.source,
+        "source_encryption_algorithm": ALGORITHM,
+        "destination_encryption_algorithm": ALGORITHM,
+        "cipher_text": spell(outcome.ciphertext),
+    }
+
+
+def data_key_created(view: View, request: wire.CreateDatakey, outcome: DataKeyMade) -> JsonObject:
+    """Return the reply of create-datakey."""
+    plaintext = "" if outcome.plaintext is None else _hexadecimal(outcome.plaintext.reveal())
+    return {**data_key_created_without_plaintext(view, request, outcome), "plain_text": plaintext}
+
+
+def data_key_created_without_plaintext(_view: View, _request: wire.CreateDatakey, outcome: DataKeyMade) -> JsonObject:
+    """Return the reply of create-datakey-without-plaintext."""
+    return {"key_id": outcome.key_id, "cipher_text": _hexadecimal(outcome.ciphertext)}
+
+
+def data_key_encrypted(_view: View, request: wire.EncryptDatakey, outcome: Encrypted) -> JsonObject:
+    """Return the reply of encrypt-datakey."""
+    return {
+        "key_id": outcome.key_id,
+        "cipher_text": _hexadecimal(outcome.ciphertext),
+        "datakey_length": str(request.datakey_plain_length),
+    }
+
+
+def data_key_decrypted(view: View, request: wire.DecryptDatakey, outcome: Decrypted) -> JsonObject:
+    """Return the reply of decrypt-datakey.
+
+    Raises:
+        FieldInvalid: the data key is not as long as the request says; no ciphertext shows that before.
+    """
+    size = len(outcome.plaintext)
+    if request.datakey_cipher_length != size:
+        raise FieldInvalid("datakey_cipher_length", "it must be the length in bytes of the data key.")
+    return {
+        "data_key": _hexadecimal(outcome.plaintext.reveal()),
+        "datakey_length": str(size),
+        "datakey_dgst": _hexadecimal(digest_of(view, outcome.plaintext)),
+    }
+
+
+def digest_of(view: View, data_key: Plaintext) -> bytes:
+    """Return the digest that goes with a data key (32 bytes)."""
+    return hashlib.new(_DIGESTS[view.edition], data_key.reveal()).digest()
+
+
+def random_data(_view: View, _request: wire.GenRandom, outcome: RandomMade) -> JsonObject:
+    """Return the reply of gen-random."""
+    return {"random_data": _hexadecimal(outcome.value.reveal())}
+
+
 def instances(_view: View, _request: wire.Nothing, outcome: ServiceShown) -> JsonObject:
     """Return the reply of user-instances."""
     return {"instance_num": outcome.keys}
@@ -165,3 +271,8 @@ def _details(view: View, shown: KeyShown) -> JsonObject:
 
 def _milliseconds(instant: Instant | None) -> str:
     return "" if instant is None else str(instant)
+
+
+def _hexadecimal(value: bytes) -> str:
+    """Return `value` in upper case, as in the documentation's examples."""
+    return value.hex().upper()

@@ -6,7 +6,8 @@ who may not pass. The tables give no status for most codes of KMS: it is 400 the
 Laws:
 
 - the table is total over `CallerFault` and `ServiceFault`;
-- two errors are told apart further than by their class: a wrong field by the field, a forbidden action by the action.
+- two errors are told apart further than by their class: a wrong field by the field and the operation, what a key's
+  state forbids by the action and the state.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core import errors
-from hsmkms.core.keys import KeyAction
+from hsmkms.core.keys import KeyAction, KeyState
 from hsmkms.dialects.refusing import row_and_sentence
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ _NOT_AUTHENTICATED: Final = Code("APIGW.0301", HTTPStatus.UNAUTHORIZED)
 _NO_SUCH_API: Final = Code("APIGW.0101", HTTPStatus.NOT_FOUND)
 _KEY_ID: Final = Code("KMS.0205")
 _ALIAS: Final = Code("KMS.1101")
+_CONTEXT: Final = Code("KMS.0208")
+_DISABLED: Final = Code("KMS.0209")
+_PENDING_DELETION: Final = Code("KMS.0210")
+_PENDING_IMPORT: Final = Code("KMS.0310")
+_DATA_KEY_SPEC: Final = Code("KMS.1902")
 
 _INTRODUCTION: Final = "Incorrect IAM authentication information: "
 """How the gateway begins to say `_NOT_AUTHENTICATED`; clients look for it."""
@@ -75,6 +81,7 @@ CODES: Final[Mapping[type[errors.HsmkmsError], Code]] = {
     errors.KeyUsageInvalid: _INVALID,
     errors.KeyUsageNotOffered: _INVALID,
     errors.KeyIdsRepeated: _INVALID,
+    errors.TagKeysRepeated: _INVALID,
     errors.AccountInvalid: _INVALID,
     # which key
     errors.KeyIdMalformed: _KEY_ID,
@@ -90,6 +97,13 @@ CODES: Final[Mapping[type[errors.HsmkmsError], Code]] = {
     errors.MaterialUndecryptable: Code("KMS.0311"),
     errors.MaterialLengthWrong: Code("KMS.2604"),
     errors.MaterialMismatch: Code("KMS.2606"),
+    # the use of a key
+    errors.CiphertextInvalid: _INVALID,
+    errors.DataKeyDigestWrong: Code("KMS.2103"),
+    errors.KeyUsedUp: _INVALID,
+    errors.CipherNotOffered: _INVALID,
+    errors.RotationOfExternal: Code("KMS.0312"),
+    errors.RotationNotOffered: Code("KMS.0313"),
     # the service
     errors.TokenNotAsked: _UNAVAILABLE,
     errors.TokenGaveNoAnswer: _UNAVAILABLE,
@@ -106,18 +120,49 @@ FIELD_CODES: Final[Mapping[str, Code]] = {
     "key_description": Code("KMS.1103"),
     "limit": Code("KMS.1601"),
     "marker": Code("KMS.1602"),
+    "source_key_id": _KEY_ID,
+    "destination_key_id": _KEY_ID,
+    "pending_days": Code("KMS.1401"),
+    "random_data_length": Code("KMS.1801"),
+    "additional_authenticated_data": _CONTEXT,
+    "encryption_context": _CONTEXT,
+    "source_additional_authenticated_data": _CONTEXT,
+    "destination_additional_authenticated_data": _CONTEXT,
 }
 """Fields whose wrong values have a code of their own; those of all others are `_INVALID`."""
 
-STATE_CODES: Final[Mapping[str, Code]] = {
-    KeyAction.GET_PARAMETERS: Code("KMS.0310"),
-    KeyAction.IMPORT_MATERIAL: Code("KMS.0310"),
-    KeyAction.DELETE_MATERIAL: Code("KMS.2701"),
-    KeyAction.ENABLE: Code("KMS.1201"),
-    KeyAction.DISABLE: Code("KMS.1301"),
-    KeyAction.RELABEL: Code("KMS.0210"),
+FIELD_CODES_OF: Final[Mapping[str, Mapping[str, Code]]] = {
+    "create-datakey": {"datakey_length": Code("KMS.1901"), "key_spec": _DATA_KEY_SPEC},
+    "create-datakey-without-plaintext": {"datakey_length": Code("KMS.2001"), "key_spec": _DATA_KEY_SPEC},
+    "encrypt-datakey": {"plain_text": Code("KMS.2101"), "datakey_plain_length": Code("KMS.2102")},
+    "decrypt-datakey": {"cipher_text": Code("KMS.2201"), "datakey_cipher_length": Code("KMS.2202")},
 }
-"""What a key's state forbids, by the action."""
+"""As `FIELD_CODES`, of one operation; also what is not offered as a value here."""
+
+
+def _in_every_state(code: Code) -> Mapping[str, Code]:
+    return dict.fromkeys(KeyState, code)
+
+
+_OF_USE: Final[Mapping[str, Code]] = {
+    KeyState.DISABLED: _DISABLED,
+    KeyState.ARCHIVED: _DISABLED,
+    KeyState.PENDING_DELETE: _PENDING_DELETION,
+    KeyState.PENDING_IMPORT: _PENDING_IMPORT,
+}
+STATE_CODES: Final[Mapping[str, Mapping[str, Code]]] = {
+    KeyAction.GET_PARAMETERS: _in_every_state(_PENDING_IMPORT),
+    KeyAction.IMPORT_MATERIAL: _in_every_state(_PENDING_IMPORT),
+    KeyAction.DELETE_MATERIAL: _in_every_state(Code("KMS.2701")),
+    KeyAction.ENABLE: _in_every_state(Code("KMS.1201")),
+    KeyAction.DISABLE: _in_every_state(Code("KMS.1301")),
+    KeyAction.RELABEL: _in_every_state(_PENDING_DELETION),
+    KeyAction.ENCRYPT: _OF_USE,
+    KeyAction.DECRYPT: _OF_USE,
+    KeyAction.SCHEDULE_DELETION: _in_every_state(Code("KMS.1402")),
+    KeyAction.CANCEL_DELETION: _in_every_state(Code("KMS.1501")),
+}
+"""What a key's state forbids, by action and state; this cloud has no operation for the actions that are not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +178,16 @@ class Refusal:
         return said | {"request_id": request_id} if self.code.of_gateway else {"error": said}
 
 
-def refusal(error: errors.HsmkmsError) -> Refusal:
-    """Return how this dialect says `error`."""
+def refusal(error: errors.HsmkmsError, operation: str | None = None) -> Refusal:
+    """Return how this dialect says `error`; `operation` is what was asked for, as far as it is known."""
     code, message = row_and_sentence(error, CODES)
     if code is _NOT_AUTHENTICATED:
         message = _INTRODUCTION + message
     match error:
-        case errors.FieldInvalid(field=field):
-            code = FIELD_CODES.get(field, code)
-        case errors.KeyStateForbids(action=action):
-            code = STATE_CODES.get(action, code)
+        case errors.FieldInvalid(field=field) | errors.NotOffered(field=field):
+            code = FIELD_CODES_OF.get(operation or "", {}).get(field, FIELD_CODES.get(field, code))
+        case errors.KeyStateForbids(action=action, state=state):
+            code = STATE_CODES.get(action, {}).get(state, code)
         case _:
             pass
     return Refusal(code, message)

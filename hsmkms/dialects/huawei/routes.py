@@ -34,6 +34,17 @@ _POSTS: Final = frozenset(
         "disable-key",
         "update-key-alias",
         "update-key-description",
+        "schedule-key-deletion",
+        "cancel-key-deletion",
+        "get-key-rotation-status",
+        "encrypt-data",
+        "decrypt-data",
+        "re-encrypt",
+        "create-datakey",
+        "create-datakey-without-plaintext",
+        "encrypt-datakey",
+        "decrypt-datakey",
+        "gen-random",
     }
 )
 _WITHOUT_PROJECT: Final = {(): VERSIONS, ("v1.0",): VERSION, ("v3", "projects"): PROJECTS}

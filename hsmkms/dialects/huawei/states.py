@@ -35,4 +35,5 @@ POLICY: Final = StatePolicy(
     }
 )
 """What the error codes KMS.0310, 2701, 1201 and 1301 say: a key that has material takes none before that is deleted,
-and switching on what is on is an error. Scripts written for this cloud rely on being told."""
+and switching on what is on is an error. Scripts written for this cloud rely on being told. For the use of a key and its
+deletion the codes KMS.0209, 0210, 0310, 1402 and 1501 say what the core does."""

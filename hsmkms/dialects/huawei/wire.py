@@ -1,7 +1,7 @@
 """The requests as the wire spells them: names, types and documented bounds of every field, and nothing of meaning.
 
-Sources: Huawei Cloud DEW API reference, "Managing the Lifecycle of a CMK" and "Importing Key Material"; the models of
-the official Python SDK (`huaweicloudsdkkms.v2`).
+Sources: Huawei Cloud DEW API reference, "Managing the Lifecycle of a CMK", "Managing DEKs", "Encrypting and Decrypting
+Small-Size Data" and "Importing Key Material"; the models of the official Python SDK (`huaweicloudsdkkms.v2`).
 
 Laws:
 
@@ -16,9 +16,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
+from hsmkms.core.ciphertexts import MOST_DATA_KEY_BYTES
 from hsmkms.dialects.wire_models import (
     LARGEST_INTEGER,
     AnyInteger,
@@ -35,8 +36,10 @@ MOST_DESCRIPTION_CHARACTERS: Final = 255
 DEFAULT_LIMIT: Final = 100
 LEAST_MATERIAL_CHARACTERS: Final = 344
 MOST_MATERIAL_CHARACTERS: Final = 360
+BITS_PER_BYTE: Final = 8
 
 _IMPORT_TOKEN: Final = re.compile(r"[0-9a-zA-Z+/=]{200,6144}", re.ASCII)
+_HEXADECIMAL: Final = re.compile(r"(?:[0-9a-fA-F]{2})+", re.ASCII)
 _ENCRYPTED_MATERIAL: Final = re.compile(
     rf"[0-9a-zA-Z+/=]{{{LEAST_MATERIAL_CHARACTERS},{MOST_MATERIAL_CHARACTERS}}}", re.ASCII
 )
@@ -73,6 +76,32 @@ def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def is_hexadecimal(text: str) -> bool:
+    """Tell whether `text` is bytes in hexadecimal; base64 of a ciphertext never is, as it begins with 'SEtN'."""
+    return bool(_HEXADECIMAL.fullmatch(text))
+
+
+def _hexadecimal(text: str) -> str:
+    if not is_hexadecimal(text):
+        raise PydanticCustomError("hexadecimal", "it must be hexadecimal, two digits for each byte")
+    return text
+
+
+def _whole_bytes(bits: int) -> int:
+    if bits % BITS_PER_BYTE:
+        raise PydanticCustomError("whole_bytes", f"it must be a multiple of {BITS_PER_BYTE}")
+    return bits
+
+
+def _empty_is_absent(value: object) -> object:
+    return None if value == "" else value
+
+
+Bits = Annotated[
+    AnyInteger, Field(ge=BITS_PER_BYTE, le=MOST_DATA_KEY_BYTES * BITS_PER_BYTE), AfterValidator(_whole_bytes)
+]
+DataKeyBytes = Annotated[AnyInteger, Field(ge=1, le=MOST_DATA_KEY_BYTES)]
+Hexadecimal = Annotated[str, AfterValidator(_hexadecimal)]
 Description = Annotated[Text, AfterValidator(_description)]
 
 
@@ -139,6 +168,79 @@ class UpdateKeyDescription(OperateKey):
     """Give a key another description."""
 
     key_description: Description
+
+
+class ScheduleKeyDeletion(OperateKey):
+    """Delete a key in some days."""
+
+    pending_days: Annotated[AnyInteger, Field(ge=7, le=1096)]
+
+
+class Authenticated(Request):
+    """What all operations take that encrypt or decrypt, but for re-encrypt."""
+
+    additional_authenticated_data: str = ""
+    encryption_context: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class EncryptData(OperateKey, Authenticated):
+    """Encrypt a text."""
+
+    plain_text: str = Field(repr=False)
+    encryption_algorithm: str = ""
+
+
+class DecryptData(Authenticated):
+    """Decrypt what encrypt-data encrypted."""
+
+    cipher_text: str
+    key_id: str = ""
+    encryption_algorithm: str = ""
+
+
+class ReEncrypt(Request):
+    """Decrypt, and encrypt with another key or other authenticated data."""
+
+    cipher_text: str
+    destination_key_id: str
+    source_key_id: str = ""
+    source_additional_authenticated_data: str = ""
+    source_encryption_algorithm: str = ""
+    destination_additional_authenticated_data: str = ""
+    destination_encryption_algorithm: str = ""
+    datakey_cipher_length: Annotated[str, not_offered_unless()] = ""
+
+
+class CreateDatakey(OperateKey, Authenticated):
+    """Make a data key."""
+
+    key_spec: str = ""
+    datakey_length: Annotated[Bits | None, BeforeValidator(_empty_is_absent)] = None
+    pin: Annotated[str, not_offered_unless()] = Field(default="", repr=False)
+    pin_type: Annotated[str, not_offered_unless("CipherText")] = ""
+
+
+class EncryptDatakey(OperateKey, Authenticated):
+    """Encrypt a data key that comes with its digest behind it."""
+
+    plain_text: Hexadecimal = Field(repr=False)
+    datakey_plain_length: DataKeyBytes
+    key_spec: Annotated[str, not_offered_unless()] = ""
+    pin: Annotated[str, not_offered_unless()] = Field(default="", repr=False)
+    pin_type: Annotated[str, not_offered_unless("CipherText")] = ""
+
+
+class DecryptDatakey(OperateKey, Authenticated):
+    """Decrypt a data key."""
+
+    cipher_text: Hexadecimal
+    datakey_cipher_length: DataKeyBytes
+
+
+class GenRandom(Request):
+    """Return random bits."""
+
+    random_data_length: Bits
 
 
 class Nothing(WireRequest):

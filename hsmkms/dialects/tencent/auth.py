@@ -115,6 +115,30 @@ def verify(head: RequestHead, body: bytes, claim: Claim, credential: OpenCredent
     return signatures.believed(credential, matches=any(matches))
 
 
+def authorization(head: RequestHead, body: bytes, names: tuple[str, ...], access_id: AccessId, key: SecretKey) -> str:
+    """Return the Authorization header by which a client signs a request.
+
+    Args:
+        head: the request, with its X-TC-Timestamp and without an Authorization.
+        body: what is sent with it.
+        names: the headers to sign, in lower case; their values are signed in lower case, as the documentation has it.
+        access_id: whose the key is.
+        key: the secret key.
+
+    Raises:
+        SignatureMismatch: a header to sign is not in the request exactly once.
+    """
+    (timestamp,) = signatures.header_values(head, ("x-tc-timestamp",))
+    date = datetime.fromtimestamp(int(timestamp), UTC).strftime("%Y-%m-%d")
+    claim = Claim(access_id, date, timestamp, names, signature="")
+    values = [value.lower() for value in signatures.header_values(head, names)]
+    canonical = _canonical_request(head, claim, values, hashlib.sha256(body).hexdigest())
+    return (
+        f"{SCHEME} Credential={access_id}/{date}/{_SERVICE}/{_TERMINATOR}, SignedHeaders={';'.join(names)}, "
+        f"Signature={_signature(_signing_key(key, date), claim, canonical)}"
+    )
+
+
 def _read_timestamp(head: RequestHead) -> str:
     timestamps = head.values("x-tc-timestamp")
     if not timestamps:

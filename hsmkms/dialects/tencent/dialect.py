@@ -80,7 +80,8 @@ class TencentDialect:
             raise VersionUnknown(f"This API version does not exist. Use {VERSION}.")
         if action not in ACTIONS:
             raise ActionUnknown
-        view = View(caller.account, self.edition, self.regions, self.service.offered_algorithms)
+        service = self.service
+        view = View(caller.account, self.edition, self.regions, service.offered_algorithms, service.ciphers)
         asked = ACTIONS[action].read(view, strict_json.read_object(body))
         outcome = asked.outcome if isinstance(asked, Ready) else await self.service.execute(caller, asked)
         return ACTIONS[action].show(view, outcome)

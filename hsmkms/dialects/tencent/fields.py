@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from hsmkms.core.ciphertexts import OF_EDITION
 from hsmkms.core.ids import to_seconds
 from hsmkms.core.keys import KeyState, KeyUsage, Origin
 from hsmkms.core.material import Edition
@@ -16,10 +17,24 @@ from hsmkms.dialects import strict_base64
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from hsmkms.core.ciphertexts import CipherAlgorithm
     from hsmkms.core.ids import Account, Instant
+    from hsmkms.core.secrets import Plaintext
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.dialects.strict_json import JsonObject, JsonValue
-    from hsmkms.service.commands import Done, ImportParameters, KeyShown, KeysShown, Outcome, ServiceShown
+    from hsmkms.service.commands import (
+        DataKeyMade,
+        Decrypted,
+        Done,
+        Encrypted,
+        ImportParameters,
+        KeyShown,
+        KeysShown,
+        Outcome,
+        RandomMade,
+        ReEncrypted,
+        ServiceShown,
+    )
 
 ORIGINS: Final[Mapping[Origin, str]] = {Origin.EXTERNAL: "EXTERNAL", Origin.GENERATED: "TENCENT_KMS"}
 STANDARDS: Final[Mapping[Edition, int]] = {Edition.FIPS: 2, Edition.SM: 4}
@@ -39,6 +54,7 @@ class View:
     edition: Edition
     regions: Sequence[str]
     offered: Collection[WrappingAlgorithm]
+    ciphers: Collection[CipherAlgorithm]
 
 
 def nothing(_view: View, _outcome: Outcome) -> JsonObject:
@@ -93,6 +109,58 @@ def import_parameters(_view: View, outcome: ImportParameters) -> JsonObject:
     }
 
 
+def deletion_scheduled(_view: View, outcome: KeyShown) -> JsonObject:
+    """Return the reply of ScheduleKeyDeletion."""
+    return {"DeletionDate": _seconds(outcome.key.deletion_due), "KeyId": outcome.key.key_id}
+
+
+def deletion_cancelled(_view: View, outcome: KeyShown) -> JsonObject:
+    """Return the reply of CancelKeyDeletion."""
+    return {"KeyId": outcome.key.key_id}
+
+
+def rotation_status(_view: View, _outcome: KeyShown) -> JsonObject:
+    """Return the reply of GetKeyRotationStatus: no key here is rotated."""
+    return {"KeyRotationEnabled": False}
+
+
+def encrypted(_view: View, outcome: Encrypted) -> JsonObject:
+    """Return the reply of Encrypt."""
+    return {"CiphertextBlob": strict_base64.encode(outcome.ciphertext), "KeyId": outcome.key_id}
+
+
+def decrypted(_view: View, outcome: Decrypted) -> JsonObject:
+    """Return the reply of Decrypt."""
+    return {"KeyId": outcome.key_id, "Plaintext": _revealed(outcome.plaintext)}
+
+
+def re_encrypted(_view: View, outcome: ReEncrypted) -> JsonObject:
+    """Return the reply of ReEncrypt."""
+    return {
+        "CiphertextBlob": strict_base64.encode(outcome.ciphertext),
+        "KeyId": outcome.key_id,
+        "SourceKeyId": outcome.source,
+        "ReEncrypted": outcome.changed,
+    }
+
+
+def data_key(_view: View, outcome: DataKeyMade) -> JsonObject:
+    """Return the reply of GenerateDataKey; the data key is not kept, and so has neither id nor tags."""
+    return {
+        "KeyId": outcome.key_id,
+        "Plaintext": "" if outcome.plaintext is None else _revealed(outcome.plaintext),
+        "CiphertextBlob": strict_base64.encode(outcome.ciphertext),
+        "DataKeyId": "",
+        "TagCode": 0,
+        "TagMsg": "ok",
+    }
+
+
+def random_bytes(_view: View, outcome: RandomMade) -> JsonObject:
+    """Return the reply of GenerateRandom."""
+    return {"Plaintext": _revealed(outcome.value)}
+
+
 def service_status(_view: View, outcome: ServiceShown) -> JsonObject:
     """Return the reply of GetServiceStatus: a service in order, without quotas and without what is sold apart."""
     return {
@@ -130,10 +198,10 @@ def regions(view: View, _outcome: Done) -> JsonObject:
 
 
 def algorithms(view: View, _outcome: Done) -> JsonObject:
-    """Return the reply of ListAlgorithms."""
+    """Return the reply of ListAlgorithms: nothing that the token does not do."""
     symmetric: JsonObject = {"KeyUsage": KeyUsage.ENCRYPT_DECRYPT.value, "Algorithm": CIPHERS[view.edition]}
     return {
-        "SymmetricAlgorithms": [symmetric],
+        "SymmetricAlgorithms": [symmetric] if OF_EDITION[view.edition] in view.ciphers else [],
         "AsymmetricAlgorithms": [],
         "AsymmetricSignVerifyAlgorithms": [],
     }
@@ -177,3 +245,7 @@ def _metadata(view: View, shown: KeyShown) -> JsonObject:
 
 def _seconds(instant: Instant | None) -> int:
     return 0 if instant is None else to_seconds(instant)
+
+
+def _revealed(plaintext: Plaintext) -> str:
+    return strict_base64.encode(plaintext.reveal())

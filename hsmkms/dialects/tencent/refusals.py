@@ -2,7 +2,11 @@
 
 Sources: the error code tables of the Tencent Cloud KMS API 2019-01-18 and its common error codes.
 
-Law: the table is total over `CallerFault` and `ServiceFault`.
+Laws:
+
+- the table is total over `CallerFault` and `ServiceFault`;
+- two errors are told apart further than by their class: a wrong field by the field, and what a key's state forbids by
+  the action and the state.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core import errors
+from hsmkms.core.keys import KeyAction, KeyState
 from hsmkms.dialects.refusing import row_and_sentence
 
 if TYPE_CHECKING:
@@ -46,6 +51,7 @@ CODES: Final[Mapping[type[errors.HsmkmsError], str]] = {
     errors.KeyUsageInvalid: "InvalidParameterValue.InvalidKeyUsage",
     errors.KeyUsageNotOffered: "UnsupportedOperation.UnsupportedKeyUsageInCurrentRegion",
     errors.KeyIdsRepeated: "InvalidParameterValue.DuplicatedKeyId",
+    errors.TagKeysRepeated: "InvalidParameterValue.TagKeysDuplicated",
     errors.AccountInvalid: _INVALID,
     # which key
     errors.KeyIdMalformed: "InvalidParameterValue.InvalidKeyId",
@@ -61,6 +67,13 @@ CODES: Final[Mapping[type[errors.HsmkmsError], str]] = {
     errors.MaterialUndecryptable: "InvalidParameter.DecryptMaterialError",
     errors.MaterialLengthWrong: "InvalidParameter.DecryptMaterialError",
     errors.MaterialMismatch: "InvalidParameterValue.MaterialNotMatch",
+    # the use of a key
+    errors.CiphertextInvalid: "InvalidParameterValue.InvalidCiphertext",
+    errors.DataKeyDigestWrong: _INVALID,
+    errors.KeyUsedUp: "LimitExceeded.KeyLimitExceeded",
+    errors.CipherNotOffered: "UnsupportedOperation",
+    errors.RotationOfExternal: "UnsupportedOperation.ExternalCmkCanNotRotate",
+    errors.RotationNotOffered: "UnsupportedOperation.RotateNotSupported",
     # the service
     errors.TokenNotAsked: _UNAVAILABLE,
     errors.TokenGaveNoAnswer: _UNAVAILABLE,
@@ -69,6 +82,25 @@ CODES: Final[Mapping[type[errors.HsmkmsError], str]] = {
     errors.RecordBroken: _INTERNAL,
     errors.InternalFault: _INTERNAL,
 }
+
+FIELD_CODES: Final[Mapping[str, str]] = {
+    "Plaintext": "InvalidParameterValue.InvalidPlaintext",
+    "PendingWindowInDays": "InvalidParameter.InvalidPendingWindowInDays",
+}
+"""Fields whose wrong values have a code of their own; those of all others are `InvalidParameter`."""
+
+_OF_USE: Final[Mapping[str, str]] = {
+    KeyState.DISABLED: "ResourceUnavailable.CmkDisabled",
+    KeyState.PENDING_DELETE: "ResourceUnavailable.KeyPendingDelete",
+    KeyState.ARCHIVED: "ResourceUnavailable.CmkArchived",
+}
+STATE_CODES: Final[Mapping[str, Mapping[str, str]]] = {
+    KeyAction.ENCRYPT: _OF_USE,
+    KeyAction.DECRYPT: _OF_USE,
+    KeyAction.SCHEDULE_DELETION: dict.fromkeys(KeyState, "ResourceUnavailable.CmkShouldBeDisabled"),
+    KeyAction.CANCEL_DELETION: dict.fromkeys(KeyState, "ResourceUnavailable.CmkNotPendingDelete"),
+}
+"""What a key's state forbids, by action and state; all that is not here is `CmkStateNotSupport`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +113,12 @@ class Refusal:
 
 def refusal(error: errors.HsmkmsError) -> Refusal:
     """Return how this dialect says `error`."""
-    return Refusal(*row_and_sentence(error, CODES))
+    code, message = row_and_sentence(error, CODES)
+    match error:
+        case errors.FieldInvalid(field=field):
+            code = FIELD_CODES.get(field, code)
+        case errors.KeyStateForbids(action=action, state=state):
+            code = STATE_CODES.get(action, {}).get(state, code)
+        case _:
+            pass
+    return Refusal(code, message)

@@ -13,7 +13,6 @@ from hsmkms.core.custody import require_fits
 from hsmkms.core.errors import TokenUnusable
 from hsmkms.hsm.host import custody, durability, faults
 from hsmkms.hsm.host.canary import hatch
-from hsmkms.hsm.host.pairs import PairCache
 from hsmkms.hsm.host.profiles import profile_of
 from hsmkms.hsm.host.workbench import Workbench
 from hsmkms.hsm.settings import HostPurpose
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from hsmkms.core.custody import CustodyObject
     from hsmkms.core.material import Edition
     from hsmkms.hsm.host.session import TokenSession
-    from hsmkms.hsm.messages import Place
+    from hsmkms.hsm.parts import Place
     from hsmkms.hsm.report import TokenDescription
 
 
@@ -52,7 +51,7 @@ def attach(
     try:
         for session in sessions:
             opened = custody.open_custody(session, place.deployment_id, objects, profile)
-            benches.append(Workbench(session, opened, edition, profile, PairCache()))
+            benches.append(Workbench(session, opened, edition, profile))
         shared = hatch(benches[0])
     except pkcs11.PKCS11Error as error:
         raise TokenUnusable(

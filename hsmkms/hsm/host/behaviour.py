@@ -117,6 +117,12 @@ def of_imported(bench: Workbench, key: pkcs11.Object) -> tuple[CheckFinding, ...
     return tuple(_comparison(bench, profiles.IMPORTED_MATERIAL, found))
 
 
+def of_ciphering(bench: Workbench, key: pkcs11.Object) -> tuple[CheckFinding, ...]:
+    """Compare material unsealed to encrypt with what it was asked to be."""
+    found = evidence.findings(bench.session, key, templates.ciphering_material())
+    return tuple(_comparison(bench, profiles.CIPHERING_MATERIAL, found))
+
+
 def _of_unsealing(bench: Workbench, blob: bytes) -> Iterator[CheckFinding]:
     session, sealing = bench.session, bench.custody.material_sealing
     attempts = (

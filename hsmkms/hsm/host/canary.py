@@ -16,7 +16,7 @@ import pkcs11
 from hsmkms.core.ids import AccountName, KeyId, PairId
 from hsmkms.core.records import of_material, of_pair
 from hsmkms.core.wrapping import WRAPPING_KEY_BITS, WrappingAlgorithm
-from hsmkms.hsm.host import faults, outside
+from hsmkms.hsm.host import ciphering, faults, outside
 from hsmkms.hsm.host.faults import ErrorClass, TokenSick
 from hsmkms.hsm.host.materials import Step, StepFailed, generate_and_seal, unwrap_and_seal
 from hsmkms.hsm.host.pairs import make_pair, open_pair
@@ -26,6 +26,7 @@ from hsmkms.hsm.messages import FaultKind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hsmkms.core.ciphertexts import CipherAlgorithm
     from hsmkms.core.material import Edition
     from hsmkms.core.records import RecordIdentity
     from hsmkms.hsm.host.workbench import Workbench
@@ -41,6 +42,8 @@ class Canary:
     pair_record: bytes = field(repr=False)
     owner: RecordIdentity
     ciphertexts: Mapping[WrappingAlgorithm, bytes] = field(repr=False)
+    ciphers: frozenset[CipherAlgorithm]
+    """What worked with material of the edition when the host started."""
 
     def sings(self, bench: Workbench, algorithm: WrappingAlgorithm | None) -> bool:
         """Tell whether the token carries a good import through; without an algorithm, whether it seals at all."""
@@ -71,7 +74,7 @@ def hatch(bench: Workbench) -> Canary:
         except StepFailed:
             continue  # the token does not do this algorithm; the probe says why
         good[algorithm] = ciphertext
-    return Canary(identity, record, owner, good)
+    return Canary(identity, record, owner, good, ciphering.working(bench, owner))
 
 
 def judge(bench: Workbench, failed: StepFailed, algorithm: WrappingAlgorithm) -> FaultKind:

@@ -74,6 +74,14 @@ _WITHOUT_A_CLASS: Final = {
     0x203: "KEY_EXHAUSTED",
 }
 """Standard numbers (PKCS#11 3.1) of which python-pkcs11 tells the number only, in `_UNMAPPED`."""
+_SENTENCES: Final = {
+    "Buffer was too small. Should never see this.": "BUFFER_TOO_SMALL",
+    "Initialisation error (already initialized). Should never see this.": "CRYPTOKI_ALREADY_INITIALIZED",
+    "Initialisation error (not initialized). Should never see this.": "CRYPTOKI_NOT_INITIALIZED",
+    "Parallel not supported. Should never see this.": "SESSION_PARALLEL_NOT_SUPPORTED",
+    "User type invalid. Should never see this.": "USER_TYPE_INVALID",
+}
+"""Standard numbers of which python-pkcs11 says a sentence that is not for operators."""
 _UNMAPPED: Final = re.compile(r"Unmapped error code (0x[0-9a-f]+)")
 
 
@@ -106,4 +114,6 @@ def word(error: pkcs11.PKCS11Error) -> str:
         return type(error).__name__
     said = str(error)
     unmapped = _UNMAPPED.fullmatch(said)
-    return said if unmapped is None else _WITHOUT_A_CLASS.get(int(unmapped[1], 16), f"error {unmapped[1]}")
+    if unmapped is None:
+        return _SENTENCES.get(said, said)
+    return _WITHOUT_A_CLASS.get(int(unmapped[1], 16), f"error {unmapped[1]}")

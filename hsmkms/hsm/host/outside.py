@@ -1,6 +1,6 @@
-"""What a client does: wrapping material with a public key, outside the token.
+"""What is done outside the token: wrapping as a client does, and encrypting as a token should.
 
-Law: only throw-away material of the canary and the probe is ever wrapped here.
+Law: only throw-away material of the canary and the probe is ever here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from hsmkms.core.wrapping import WRAPPING
@@ -30,8 +31,13 @@ def wrap(public_key: bytes, algorithm: WrappingAlgorithm, plaintext: bytes) -> b
     return key.encrypt(plaintext, padding.OAEP(padding.MGF1(digest), digest, None))
 
 
+def seal_gcm(key: bytes, data: bytes, iv: bytes, authenticated: bytes) -> bytes:
+    """Return `data` under AES-GCM with the tag behind it (NIST SP 800-38D)."""
+    return AESGCM(key).encrypt(iv, data, authenticated)
+
+
 def damage(ciphertext: bytes) -> bytes:
-    """Return `ciphertext` with the last bit flipped, so that it stays below the modulus."""
+    """Return `ciphertext` with the last bit flipped, so that it stays below a modulus."""
     return ciphertext[:-1] + bytes((ciphertext[-1] ^ 1,))
 
 

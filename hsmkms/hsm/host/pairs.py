@@ -3,15 +3,13 @@
 Laws:
 
 - the private half as kept has EXTRACTABLE and MODIFIABLE false, and UNWRAP as its only use;
-- a kept private half is found again only by its identity and the digest of its record together.
+- a private half is kept at hand for its record and no other, and no longer than material is (`kept`).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from hsmkms.hsm.host.session import TokenSession
     from hsmkms.hsm.host.workbench import Workbench
 
-_MOST_KEPT: Final = 64
-
 
 @dataclass(frozen=True, slots=True)
 class WrappingPair:
@@ -41,35 +37,9 @@ class WrappingPair:
         """The size of the modulus in bytes."""
         return (self.modulus.bit_length() + 7) // 8
 
-
-class PairCache:
-    """The private halves last used, each destroyed when it must make room."""
-
-    def __init__(self, most: int = _MOST_KEPT) -> None:
-        """Keep at most `most`."""
-        self._most = most
-        self._kept: OrderedDict[bytes, WrappingPair] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    @staticmethod
-    def _name(identity: RecordIdentity, record: bytes) -> bytes:
-        return hashlib.sha256(identity.canonical()).digest() + hashlib.sha256(record).digest()
-
-    def get(self, identity: RecordIdentity, record: bytes) -> WrappingPair | None:
-        """Return the pair of exactly this record, if it is at hand."""
-        name = self._name(identity, record)
-        if name in self._kept:
-            self._kept.move_to_end(name)
-        return self._kept.get(name)
-
-    def keep(self, identity: RecordIdentity, record: bytes, pair: WrappingPair) -> None:
-        """Take a pair in; the one longest unused goes."""
-        self._kept[self._name(identity, record)] = pair
-        while len(self._kept) > self._most:
-            _, oldest = self._kept.popitem(last=False)
-            oldest.private.destroy()
+    def destroy(self) -> None:
+        """Destroy the private half."""
+        self.private.destroy()
 
 
 def modulus_of(session: TokenSession, key: pkcs11.Object) -> int:

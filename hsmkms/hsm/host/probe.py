@@ -15,9 +15,10 @@ from pkcs11 import Attribute
 
 from hsmkms.core.ids import AccountName, KeyId, PairId
 from hsmkms.core.material import Edition
+from hsmkms.core.ports import HeldMaterial
 from hsmkms.core.records import of_material, of_pair
 from hsmkms.core.wrapping import WRAPPING_KEY_BITS, WrappingAlgorithm
-from hsmkms.hsm.host import behaviour, faults, outside, templates
+from hsmkms.hsm.host import behaviour, ciphers, faults, outside, templates
 from hsmkms.hsm.host.faults import ErrorClass, TokenSick
 from hsmkms.hsm.host.fingerprints import ALGORITHM, blind, cmac_inputs
 from hsmkms.hsm.host.materials import UNWRAPPING, Step, StepFailed, unwrap_and_seal
@@ -25,8 +26,9 @@ from hsmkms.hsm.host.pairs import make_pair, open_pair
 from hsmkms.hsm.report import RANDOM, ZERO_PADDED, AlgorithmFinding, LengthFinding, TokenDescription, TokenReport
 
 if TYPE_CHECKING:
-    from hsmkms.core.material import Fingerprint
+    from hsmkms.core.material import Fingerprint, SealedMaterial
     from hsmkms.core.records import RecordIdentity
+    from hsmkms.hsm.host.ciphers import Ciphers
     from hsmkms.hsm.host.pairs import WrappingPair
     from hsmkms.hsm.host.workbench import Workbench
     from hsmkms.hsm.report import CheckFinding
@@ -50,7 +52,7 @@ class _Round:
         self.public_key, record = make_pair(bench, identity, WRAPPING_KEY_BITS)
         self.pair: WrappingPair = open_pair(bench, identity, record)
 
-    def go(self, algorithm: WrappingAlgorithm, ciphertext: bytes) -> Fingerprint:
+    def go(self, algorithm: WrappingAlgorithm, ciphertext: bytes) -> SealedMaterial:
         """Import once.
 
         Raises:
@@ -58,7 +60,7 @@ class _Round:
             TokenSick: the token itself failed.
         """
         try:
-            return unwrap_and_seal(self.bench, self.pair, algorithm, ciphertext, self.owner).fingerprint
+            return unwrap_and_seal(self.bench, self.pair, algorithm, ciphertext, self.owner)
         except StepFailed as failed:
             if failed.error is not None and faults.classify(failed.error) is ErrorClass.TOKEN:
                 raise TokenSick(faults.word(failed.error)) from failed
@@ -124,7 +126,7 @@ def _of_algorithm(rounds: _Round, algorithm: WrappingAlgorithm) -> AlgorithmFind
     except StepFailed as failed:
         why_not = f"material of the right length is refused by {failed.step.value} ({_detail(failed)})"
     else:
-        if not came.matches(rounds.expected(known)):
+        if not came.fingerprint.matches(rounds.expected(known)):
             why_not = "what came through is not what was wrapped"
     lengths = tuple(_of_length(rounds, algorithm, *each) for each in _plaintexts(right)) if not why_not else ()
     return AlgorithmFinding(
@@ -155,6 +157,17 @@ def _of_imported(rounds: _Round, algorithm: WrappingAlgorithm) -> tuple[str, tup
     return f"not to be relied on: {readings}", checks
 
 
+def _of_ciphers(rounds: _Round, working: WrappingAlgorithm | None) -> Ciphers:
+    """Find out what keys can be used for, with known material that came in as every customer's does."""
+    if working is None:
+        return ciphers.untried(
+            rounds.bench.edition, "no wrapping algorithm works, so no known material could be brought in"
+        )
+    known = outside.throw_away(rounds.bench.edition.material_bytes)
+    sealed = rounds.go(working, outside.wrap(rounds.public_key, working, known))
+    return ciphers.tried(rounds.bench, HeldMaterial(rounds.owner, sealed.record), known)
+
+
 def probe(bench: Workbench, token: TokenDescription) -> TokenReport:
     """Find out what the token does.
 
@@ -163,14 +176,16 @@ def probe(bench: Workbench, token: TokenDescription) -> TokenReport:
     """
     rounds = _Round(bench)
     algorithms = tuple(_of_algorithm(rounds, algorithm) for algorithm in WrappingAlgorithm)
-    working = [finding.algorithm for finding in algorithms if finding.works]
+    working = next((finding.algorithm for finding in algorithms if finding.works), None)
     checks = (*behaviour.of_custody(bench), *behaviour.of_pairs(bench), *behaviour.of_material(bench))
-    value_len, of_imported = _of_imported(rounds, working[0]) if working else ("not known: no algorithm works", ())
+    value_len, of_imported = _of_imported(rounds, working) if working else ("not known: no algorithm works", ())
+    found, of_ciphers = _of_ciphers(rounds, working)
     return TokenReport(
         token=token,
         edition=bench.edition,
         algorithms=algorithms,
-        checks=checks + of_imported,
+        ciphers=found,
+        checks=checks + of_imported + of_ciphers,
         value_len=value_len,
         fingerprint_algorithm=ALGORITHM,
         fingerprint_note=_FINGERPRINT_NOTES[bench.edition],

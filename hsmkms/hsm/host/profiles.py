@@ -38,6 +38,7 @@ UNSEALED_PAIR: Final = "wrapping pair unsealed"
 GENERATED_MATERIAL: Final = "generated material before sealing"
 IMPORTED_MATERIAL: Final = "imported material before sealing"
 UNSEALED_MATERIAL: Final = "material unsealed"
+CIPHERING_MATERIAL: Final = "material unsealed to encrypt"
 CUSTODY: Final = "long-lived object"
 
 REFUSES_WRAPPING: Final = "refuses to wrap a key that is not EXTRACTABLE"

@@ -6,27 +6,31 @@ Laws:
 - at most `WAITING_PER_SESSION` requests for each session wait in here; the others wait in the socket, where whoever
   sends them feels it;
 - a sick token is answered as such, and then the process ends;
+- what is kept unsealed is destroyed when its time is over, or when the call in hand then is done;
 - a verb's values are never logged.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import threading
 import time
 from collections import Counter
-from queue import Queue
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
+import pkcs11
 
 from hsmkms.core.errors import TokenUnusable
 from hsmkms.hsm import frames, messages
-from hsmkms.hsm.host import attaching, verbs
+from hsmkms.hsm.host import attaching, faults, verbs
 from hsmkms.hsm.host.faults import TokenSick
 from hsmkms.hsm.messages import Fault, FaultKind, Reply, Request
+from hsmkms.hsm.parts import CustodyItem
 from hsmkms.hsm.settings import HostExit
 from hsmkms.log import REQUEST_ID
 
@@ -151,7 +155,7 @@ class Host:
                 return messages.Attached()
             case messages.Initialise():
                 made = attaching.initialise(self._sessions[0], verb.place, edition, self._token)
-                return messages.Initialised(objects=tuple(map(messages.CustodyItem.of, made)))
+                return messages.Initialised(objects=tuple(map(CustodyItem.of, made)))
             case _:
                 _logger.error("verb refused", extra={"verb": type(verb).__name__, "why": "before Attach"})
                 return Fault(kind=FaultKind.REFUSED)
@@ -160,7 +164,7 @@ class Host:
 
     def _work(self, bench: Workbench) -> None:
         while True:
-            request = self._waiting.get()
+            request = self._next(bench)
             REQUEST_ID.set(request.request_id)
             started = time.monotonic()
             try:
@@ -173,6 +177,25 @@ class Host:
                 answer = Fault(kind=FaultKind.INTERNAL)
             self._log(request.verb, started, answer)
             self._reply(request.number, answer)
+
+    def _next(self, bench: Workbench) -> Request:
+        """Return the next request; until then tidy the session whenever that is due, also if nobody asks any more."""
+        while True:
+            self._tidy(bench)
+            seconds = min(bench.materials.seconds_left, bench.pairs.seconds_left)
+            try:
+                return self._waiting.get(timeout=None if math.isinf(seconds) else seconds)
+            except Empty:
+                continue
+
+    @staticmethod
+    def _tidy(bench: Workbench) -> None:
+        """Destroy what was kept for as long as it may be."""
+        for kept in (bench.materials, bench.pairs):
+            try:
+                kept.drop_overdue()
+            except pkcs11.PKCS11Error as error:
+                _logger.error("an unsealed object was not destroyed", extra={"answer": faults.word(error)})
 
     def _end_sick(self, request: Request, sick: TokenSick) -> NoReturn:
         verb = type(request.verb).__name__

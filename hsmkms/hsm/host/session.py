@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, _pkcs11
 
+from hsmkms.core.ciphertexts import TAG_BYTES
 from hsmkms.hsm.host import templates
 
 if TYPE_CHECKING:
@@ -131,6 +132,16 @@ class TokenSession:
     def decrypt(self, key: pkcs11.Object, data: bytes, iv: bytes) -> bytes:
         """Return what `encrypt` was given."""
         return bytes(cast("Any", key).decrypt(data, mechanism=Mechanism.AES_CBC_PAD, mechanism_param=iv))
+
+    def seal_gcm(self, key: pkcs11.Object, data: bytes, iv: bytes, authenticated: bytes) -> bytes:
+        """Return `data` under AES-GCM, with its tag of 16 bytes behind it (NIST SP 800-38D)."""
+        parameter = pkcs11.GCMParams(iv, authenticated, TAG_BYTES * _BITS)  # C points into it: it must outlive the call
+        return bytes(cast("Any", key).encrypt(data, mechanism=Mechanism.AES_GCM, mechanism_param=parameter))
+
+    def open_gcm(self, key: pkcs11.Object, sealed: bytes, iv: bytes, authenticated: bytes) -> bytes:
+        """Return what `seal_gcm` was given."""
+        parameter = pkcs11.GCMParams(iv, authenticated, TAG_BYTES * _BITS)  # as above
+        return bytes(cast("Any", key).decrypt(sealed, mechanism=Mechanism.AES_GCM, mechanism_param=parameter))
 
     @contextmanager
     def temporary(self, key: pkcs11.Object) -> Iterator[pkcs11.Object]:

@@ -122,6 +122,11 @@ def material(*, extractable: bool = False) -> Template:
     return _unmodifiable(_secret_key(KeyType.AES, (Attribute.SIGN,), extractable=extractable))
 
 
+def ciphering_material() -> Template:
+    """Return the template of a session object holding key material, which can encrypt, decrypt and nothing else."""
+    return _unmodifiable(_secret_key(KeyType.AES, (Attribute.ENCRYPT, Attribute.DECRYPT)))
+
+
 def misused(template: Template, use: Attribute) -> Template:
     """Return `template` with one flag turned on that an UNWRAP_TEMPLATE must refuse; for the probe only."""
     return {**template, use: True}

@@ -5,6 +5,7 @@ Laws:
 - a host obeys the verbs of its purpose and no other;
 - every way in which wrapped material can fail to unwrap is one answer; which it was goes to the log;
 - for an algorithm whose refusals are merged, a wrong length is that same answer (padding oracle);
+- a cipher that did not work when the host started is refused, not tried;
 - a record opens only for an identity of this host's edition and the verb's kind.
 """
 
@@ -15,17 +16,20 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import pkcs11
 
-from hsmkms.core.errors import TokenUnusable
+from hsmkms.core.ciphertexts import OF_EDITION
+from hsmkms.core.errors import CiphertextInvalid, TokenUnusable
+from hsmkms.core.ports import HeldMaterial
 from hsmkms.core.records import RecordKind
+from hsmkms.core.secrets import Plaintext
 from hsmkms.core.wrapping import WRAPPING
 from hsmkms.hsm import messages
-from hsmkms.hsm.host import canary, faults, materials, pairs, records
+from hsmkms.hsm.host import canary, ciphering, faults, materials, pairs, records
 from hsmkms.hsm.host.faults import ErrorClass, TokenSick
 from hsmkms.hsm.host.fingerprints import fingerprint
 from hsmkms.hsm.host.materials import Step, StepFailed
 from hsmkms.hsm.host.probe import probe
 from hsmkms.hsm.host.records import RecordMismatch
-from hsmkms.hsm.messages import Answer, Fault, FaultKind, Identity
+from hsmkms.hsm.messages import Answer, Fault, FaultKind
 from hsmkms.hsm.settings import HostPurpose
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from hsmkms.core.material import SealedMaterial
     from hsmkms.core.records import RecordIdentity
     from hsmkms.hsm.host.workbench import Workbench
+    from hsmkms.hsm.parts import Held, Identity
     from hsmkms.hsm.report import TokenDescription
 
 _logger = logging.getLogger(__name__)
@@ -46,6 +51,12 @@ _SERVING: Final[frozenset[type[messages.Verb]]] = frozenset(
         messages.ImportMaterial,
         messages.GenerateMaterial,
         messages.InspectMaterial,
+        messages.Encrypt,
+        messages.Decrypt,
+        messages.RequireDecryptable,
+        messages.ReEncrypt,
+        messages.MakeDataKey,
+        messages.Random,
         messages.OpenSecret,
     )
 )
@@ -76,6 +87,8 @@ def answer(bench: Workbench, verb: messages.Verb, token: TokenDescription) -> An
         return _carry_out(bench, verb, token)
     except RecordMismatch:
         return Fault(kind=FaultKind.RECORD_BROKEN)
+    except CiphertextInvalid:
+        return Fault(kind=FaultKind.CIPHERTEXT_INVALID)
     except VerbRefused as refused:
         _logger.error("verb refused", extra={"verb": type(verb).__name__, "why": str(refused)})
         return Fault(kind=FaultKind.REFUSED)
@@ -106,6 +119,16 @@ def _carry_out(bench: Workbench, verb: messages.Verb, token: TokenDescription) -
             return _of_material(bench, verb)
         case messages.MakePair():
             return _make_pair(bench, verb)
+        case (
+            messages.Encrypt()
+            | messages.MakeDataKey()
+            | messages.Decrypt()
+            | messages.RequireDecryptable()
+            | messages.ReEncrypt()
+        ):
+            return _with_material(bench, verb)
+        case messages.Random():
+            return messages.RandomMade(content=bench.session.random(verb.size))
         case messages.ProtectSecret() | messages.OpenSecret():
             return _of_secret(bench, verb)
         case messages.Probe():
@@ -127,6 +150,46 @@ def _of_material(
             return _sealed(materials.generate_and_seal(bench, owner))
         case messages.InspectMaterial():
             return _inspect(bench, owner, verb.record)
+
+
+def _with_material(
+    bench: Workbench,
+    verb: messages.Encrypt | messages.MakeDataKey | messages.Decrypt | messages.RequireDecryptable | messages.ReEncrypt,
+) -> Answer:
+    cipher = OF_EDITION[bench.edition]
+    if cipher not in bench.canary.ciphers:
+        raise VerbRefused(f"{cipher}, which this token does not do")
+    if isinstance(verb, messages.Encrypt | messages.MakeDataKey):
+        return _to_encrypt(bench, verb)
+    return _to_decrypt(bench, verb)
+
+
+def _to_encrypt(bench: Workbench, verb: messages.Encrypt | messages.MakeDataKey) -> Answer:
+    material = _held(bench, verb.material)
+    match verb:
+        case messages.Encrypt():
+            made = ciphering.encrypt(bench, material, Plaintext(verb.plaintext), verb.context)
+            return messages.Encrypted(ciphertext=made)
+        case messages.MakeDataKey():
+            plaintext, made = ciphering.make_data_key(bench, material, verb.size, verb.context)
+            return messages.DataKeyMade(ciphertext=made, plaintext=plaintext.reveal() if verb.shown else None)
+
+
+def _to_decrypt(bench: Workbench, verb: messages.Decrypt | messages.RequireDecryptable | messages.ReEncrypt) -> Answer:
+    material = _held(bench, verb.source if isinstance(verb, messages.ReEncrypt) else verb.material)
+    plaintext = ciphering.decrypt(bench, material, verb.ciphertext, verb.context)
+    match verb:
+        case messages.Decrypt():
+            return messages.Decrypted(plaintext=plaintext.reveal())
+        case messages.RequireDecryptable():
+            return messages.Decryptable()
+        case messages.ReEncrypt():
+            made = ciphering.encrypt(bench, _held(bench, verb.target), plaintext, verb.target_context)
+            return messages.Encrypted(ciphertext=made)
+
+
+def _held(bench: Workbench, wire: Held) -> HeldMaterial:
+    return HeldMaterial(_owner(bench, wire.owner, RecordKind.MATERIAL), wire.record)
 
 
 def _of_secret(bench: Workbench, verb: messages.ProtectSecret | messages.OpenSecret) -> Answer:

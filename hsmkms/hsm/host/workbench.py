@@ -6,9 +6,10 @@ Law: each thread has a workbench of its own, because an object of python-pkcs11 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hsmkms.core.custody import CustodyRole
+from hsmkms.hsm.host.kept import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
 
     from hsmkms.core.material import Edition
     from hsmkms.hsm.host.canary import Canary
-    from hsmkms.hsm.host.pairs import PairCache
+    from hsmkms.hsm.host.pairs import WrappingPair
     from hsmkms.hsm.host.profiles import Profile
     from hsmkms.hsm.host.session import TokenSession
+
+MOST_PAIRS: Final = 64
+MOST_MATERIALS: Final = 256
+UNSEALED_KEPT_SECONDS: Final = 60.0
+"""For so long, and until the call in hand is done, a host may still hold what was deleted from the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,5 +68,9 @@ class Workbench:
     custody: Custody
     edition: Edition
     profile: Profile
-    pairs: PairCache
     canary: Canary = field(init=False)
+    pairs: Kept[WrappingPair] = field(init=False, default_factory=lambda: Kept(MOST_PAIRS, UNSEALED_KEPT_SECONDS))
+    materials: Kept[pkcs11.Object] = field(
+        init=False, default_factory=lambda: Kept(MOST_MATERIALS, UNSEALED_KEPT_SECONDS)
+    )
+    """Unsealed to encrypt and decrypt."""

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsmkms.core import errors
-from hsmkms.core.ids import Instant, from_seconds
+from hsmkms.core.ids import Instant, KeyId, from_seconds
 from hsmkms.core.keys import KeyState, Origin
 from hsmkms.core.material import Edition
-from hsmkms.core.secrets import ImportToken
+from hsmkms.core.secrets import ImportToken, Plaintext
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.dialects import wire_models
 from hsmkms.dialects.base import NO_KEYS, Ready
@@ -31,10 +31,14 @@ OFFERED = (WrappingAlgorithm.RSAES_OAEP_SHA_256, WrappingAlgorithm.RSAES_OAEP_SH
 VIEW = View(ACCOUNT, Edition.FIPS, "on-prem", OFFERED)
 SM_VIEW = View(ACCOUNT, Edition.SM, "on-prem", OFFERED)
 NOBODYS_ID = KEY_ID.replace("e", "z")
+OTHER_ID = KeyId("9c6a6bd2-2b8e-4f7e-8a53-6b8a2c8e1f00")
 SEQUENCE = "919c82d4-8046-4722-9094-35c3c6524cff"
 TOKEN = "dHR0" * 50
 CIPHERTEXT = bytes(range(256))
 MATERIAL = base64.b64encode(CIPHERTEXT).decode()
+CIPHERTEXT_TEXT = base64.b64encode(b"HKMS" + bytes(range(92))).decode()
+DATA_KEY_TEXT = "00" * 64 + "F5A5FD42D16A20302798EF6ED309979B43003D2320D9F0E8EA9831A92759FB4B"
+"""The documentation's example: 64 zeros and their SHA-256."""
 LATEST = 2147443200
 GET_FIELD = "wrapping_algorithm"
 
@@ -53,6 +57,17 @@ LEAST: dict[str, dict[str, Any]] = {
     "disable-key": BY_ID,
     "update-key-alias": {"key_alias": "b", **BY_ID},
     "update-key-description": {"key_description": "c", **BY_ID},
+    "schedule-key-deletion": {"pending_days": "7", **BY_ID},
+    "cancel-key-deletion": BY_ID,
+    "get-key-rotation-status": BY_ID,
+    "encrypt-data": {"plain_text": "hello", **BY_ID},
+    "decrypt-data": {"cipher_text": CIPHERTEXT_TEXT},
+    "re-encrypt": {"cipher_text": CIPHERTEXT_TEXT, "destination_key_id": KEY_ID},
+    "create-datakey": BY_ID,
+    "create-datakey-without-plaintext": BY_ID,
+    "encrypt-datakey": {"plain_text": DATA_KEY_TEXT, "datakey_plain_length": "64", **BY_ID},
+    "decrypt-datakey": {"cipher_text": "484B4D53", "datakey_cipher_length": "3", **BY_ID},
+    "gen-random": {"random_data_length": "512"},
 }
 """The least that each operation of POST takes."""
 
@@ -151,6 +166,10 @@ def listing(offset: int = 0, limit: int = 100, states: frozenset[KeyState] | Non
             BY_ID | {"key_description": ""},
             commands.RelabelKey(KEY_ID, description="", policy=POLICY),
         ),
+        ("schedule-key-deletion", BY_ID | {"pending_days": "7"}, commands.ScheduleDeletion(KEY_ID, 7, POLICY)),
+        ("schedule-key-deletion", BY_ID | {"pending_days": 1096}, commands.ScheduleDeletion(KEY_ID, 1096, POLICY)),
+        ("cancel-key-deletion", BY_ID, commands.CancelDeletion(KEY_ID, POLICY)),
+        ("get-key-rotation-status", BY_ID, commands.DescribeKey(KEY_ID)),
         ("user-instances", {}, commands.DescribeService()),
         ("user-quotas", {}, commands.DescribeService()),
         ("projects", {"name": "cn-north-7"}, Ready(commands.Done())),
@@ -211,6 +230,12 @@ def test_the_sm_edition_makes_sm4_keys(key_spec: str | None) -> None:
         ("import-key-material", {"import_token": None}, errors.FieldMissing, "import_token"),
         ("import-key-material", {"encrypted_privatekey": MATERIAL}, errors.NotOffered, "encrypted_privatekey"),
         ("update-key-alias", {"key_alias": None}, errors.FieldMissing, "key_alias"),
+        ("schedule-key-deletion", {"pending_days": None}, errors.FieldMissing, "pending_days"),
+        *(
+            ("schedule-key-deletion", {"pending_days": each}, errors.FieldInvalid, "pending_days")
+            for each in (6, 1097, "6", "1097", "", "7.0", True)
+        ),
+        ("get-key-rotation-status", {"rotation_interval": 30}, errors.FieldUnknown, "rotation_interval"),
         ("update-key-description", {"key_description": None}, errors.FieldMissing, "key_description"),
         ("update-key-description", {"key_description": "x" * 256}, errors.FieldInvalid, "key_description"),
     ],
@@ -357,7 +382,7 @@ def test_a_key_id_of_another_form_has_its_own_error(name: str, text: str) -> Non
 
 @pytest.mark.parametrize("name", OF_A_KEY)
 def test_a_key_id_of_the_documented_form_that_is_no_uuid_is_nobodys(name: str) -> None:
-    with pytest.raises(errors.KeyNotFound):
+    with pytest.raises(errors.CiphertextInvalid if name == "decrypt-datakey" else errors.KeyNotFound):
         read(name, LEAST[name] | {"key_id": NOBODYS_ID})
 
 
@@ -381,10 +406,16 @@ def test_neither_the_material_nor_the_import_token_is_in_an_error_or_a_represent
         assert raised.value.__suppress_context__
 
 
+SENSIBLE = [
+    *(KEY_ID, NOBODYS_ID, SEQUENCE, TOKEN, MATERIAL, "a", "AES_256", 1, "1", "external"),
+    *(CIPHERTEXT_TEXT, DATA_KEY_TEXT, "512", 64, "SYMMETRIC_DEFAULT", {"k": "v"}),
+]
+
+
 @given(st.data(), st.sampled_from(sorted(OPERATIONS)))
 def test_whatever_the_fields_hold_only_our_errors_come_of_it(data: st.DataObject, name: str) -> None:
     names = st.sampled_from([*OPERATIONS[name].model.model_fields, "unknown"])
-    sensible = st.sampled_from([KEY_ID, NOBODYS_ID, SEQUENCE, TOKEN, MATERIAL, "a", "AES_256", 1, "1", "external"])
+    sensible = st.sampled_from(SENSIBLE)
     members = data.draw(st.dictionaries(names, sensible | JSON_VALUES))
     with contextlib.suppress(errors.CallerFault):
         assert isinstance(read(name, members), Command | Ready)
@@ -413,6 +444,12 @@ DETAILS = {
     "keystore_id": "0",
 }
 SHOWN = commands.KeyShown(key(), KeyState.ENABLED)
+DOOMED = commands.KeyShown(key(deletion_due=from_seconds(NOW + 9)), KeyState.PENDING_DELETE)
+CIPHER = b"\x30\x82"
+ABC = Plaintext(b"ABC")
+ENCRYPTED = commands.Encrypted(KEY_ID, CIPHER)
+DECRYPTED = commands.Decrypted(KEY_ID, ABC)
+MADE = commands.DataKeyMade(KEY_ID, CIPHER, ABC)
 SERVICE = commands.ServiceShown(Edition.FIPS, (), 3, 0)
 OUTCOMES: dict[str, commands.Outcome] = {
     "create-key": SHOWN,
@@ -427,6 +464,17 @@ OUTCOMES: dict[str, commands.Outcome] = {
     "disable-key": commands.KeyShown(key(), KeyState.DISABLED),
     "update-key-alias": SHOWN,
     "update-key-description": SHOWN,
+    "schedule-key-deletion": DOOMED,
+    "cancel-key-deletion": commands.KeyShown(key(), KeyState.DISABLED),
+    "get-key-rotation-status": SHOWN,
+    "encrypt-data": ENCRYPTED,
+    "decrypt-data": DECRYPTED,
+    "re-encrypt": commands.ReEncrypted(OTHER_ID, KEY_ID, CIPHER, changed=True),
+    "create-datakey": MADE,
+    "create-datakey-without-plaintext": MADE,
+    "encrypt-datakey": ENCRYPTED,
+    "decrypt-datakey": DECRYPTED,
+    "gen-random": commands.RandomMade(ABC),
     "user-instances": SERVICE,
     "user-quotas": SERVICE,
     "projects": commands.Done(),
@@ -447,6 +495,33 @@ REPLIES: dict[str, dict[str, Any]] = {
     "disable-key": {"key_info": {"key_id": KEY_ID, "key_state": "3"}},
     "update-key-alias": {"key_info": {"key_id": KEY_ID, "key_alias": "demo-ext"}},
     "update-key-description": {"key_info": {"key_id": KEY_ID, "key_description": "测试 desc"}},
+    "schedule-key-deletion": {"key_id": KEY_ID, "key_state": "4"},
+    "cancel-key-deletion": {"key_id": KEY_ID, "key_state": "3"},
+    "get-key-rotation-status": {
+        "key_rotation_enabled": False,
+        "rotation_interval": 0,
+        "last_rotation_time": "",
+        "number_of_rotations": 0,
+        "key_materials": [],
+    },
+    "encrypt-data": {"key_id": KEY_ID, "cipher_text": "MII="},
+    "decrypt-data": {"key_id": KEY_ID, "plain_text": "ABC", "plain_text_base64": "QUJD"},
+    "re-encrypt": {
+        "key_id": KEY_ID,
+        "source_key_id": OTHER_ID,
+        "source_encryption_algorithm": "SYMMETRIC_DEFAULT",
+        "destination_encryption_algorithm": "SYMMETRIC_DEFAULT",
+        "cipher_text": "MII=",
+    },
+    "create-datakey": {"key_id": KEY_ID, "plain_text": "414243", "cipher_text": "3082"},
+    "create-datakey-without-plaintext": {"key_id": KEY_ID, "cipher_text": "3082"},
+    "encrypt-datakey": {"key_id": KEY_ID, "cipher_text": "3082", "datakey_length": "64"},
+    "decrypt-datakey": {
+        "data_key": "414243",
+        "datakey_length": "3",
+        "datakey_dgst": "B5D4045C3F466FA91FE2CC6ABE79232A1A57CDF104F7A26E716E0A1E2789DF78",
+    },
+    "gen-random": {"random_data": "414243"},
     "user-instances": {"instance_num": 3},
     "user-quotas": {
         "quotas": {
@@ -483,6 +558,17 @@ RESPONSES = {
     "disable-key": v2.DisableKeyResponse,
     "update-key-alias": v2.UpdateKeyAliasResponse,
     "update-key-description": v2.UpdateKeyDescriptionResponse,
+    "schedule-key-deletion": v2.DeleteKeyResponse,
+    "cancel-key-deletion": v2.CancelKeyDeletionResponse,
+    "get-key-rotation-status": v2.ShowKeyRotationStatusResponse,
+    "encrypt-data": v2.EncryptDataResponse,
+    "decrypt-data": v2.DecryptDataResponse,
+    "re-encrypt": v2.ReEncryptResponse,
+    "create-datakey": v2.CreateDatakeyResponse,
+    "create-datakey-without-plaintext": v2.CreateDatakeyWithoutPlaintextResponse,
+    "encrypt-datakey": v2.EncryptDatakeyResponse,
+    "decrypt-datakey": v2.DecryptDatakeyResponse,
+    "gen-random": v2.CreateRandomResponse,
     "user-instances": v2.ShowUserInstancesResponse,
     "user-quotas": v2.ShowUserQuotasResponse,
 }
@@ -502,7 +588,7 @@ def unlike(value: object, documented: str) -> list[str]:
     if inner := re.fullmatch(r"list\[(.*)\]", documented):
         assert isinstance(value, list)
         return [place for each in value for place in unlike(each, inner[1])]
-    if documented in {"str", "int"}:
+    if documented in {"str", "int", "bool"}:
         return [] if type(value).__name__ == documented else [f"{value!r} is no {documented}"]
     model = getattr(v2, documented)
     assert isinstance(value, dict)
@@ -558,8 +644,7 @@ def test_generated_material_expiry_and_deletion_are_shown() -> None:
     assert details_of(expiring) == DETAILS | {"expiration_time": f"{NOW + 5}000"}
     expired = commands.KeyShown(key(valid_to=from_seconds(NOW - 5)), KeyState.PENDING_IMPORT)
     assert details_of(expired) == DETAILS | {"key_state": "5"}
-    doomed = commands.KeyShown(key(deletion_due=from_seconds(NOW + 9)), KeyState.PENDING_DELETE)
-    assert details_of(doomed) == DETAILS | {"key_state": "4", "scheduled_deletion_date": f"{NOW + 9}000"}
+    assert details_of(DOOMED) == DETAILS | {"key_state": "4", "scheduled_deletion_date": f"{NOW + 9}000"}
 
 
 def test_a_quota_is_what_the_operator_set() -> None:

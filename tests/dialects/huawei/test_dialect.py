@@ -12,6 +12,7 @@ from hsmkms.core import errors
 from hsmkms.core.credentials import Caller, Role
 from hsmkms.core.ids import Account, AccountName, RequestId
 from hsmkms.core.material import Edition
+from hsmkms.core.secrets import Plaintext
 from hsmkms.dialects.base import Reply, RequestHead
 from hsmkms.dialects.huawei.dialect import HuaweiDialect
 from hsmkms.service import commands
@@ -136,7 +137,7 @@ async def test_the_exact_bytes_of_a_refusal(service: ScriptedService, dialect: H
 
 
 async def test_the_exact_bytes_of_a_refusal_of_the_gateway(dialect: HuaweiDialect) -> None:
-    reply = await dialect.answer(*signed("gen-random", {}), REQUEST_ID)
+    reply = await dialect.answer(*signed("enable-key-rotation", {}), REQUEST_ID)
     assert reply.status == 404
     assert reply.body == (
         b'{"error_code": "APIGW.0101", "error_msg": "This action does not exist or is not offered by this service.", '
@@ -361,8 +362,8 @@ async def test_a_wrong_body_never_reaches_the_service(
         ("GET", "/v1.0/acme/kms/describe-key"),
         ("PUT", "/v1.0/acme/kms/describe-key"),
         ("POST", "/v1.0/acme/kms/user-quotas"),
-        ("POST", "/v1.0/acme/kms/encrypt-data"),
-        ("POST", "/v1.0/acme/kms/schedule-key-deletion"),
+        ("POST", "/v1.0/acme/kms/enable-key-rotation"),
+        ("POST", "/v1.0/acme/kms/create-grant"),
         ("GET", "/v2/acme/kms/regions"),
         ("GET", "/v1.0/x"),
         ("POST", "/v1.0/a%2Fb/kms/describe-key"),
@@ -372,3 +373,32 @@ async def test_a_wrong_body_never_reaches_the_service(
 )
 async def test_no_such_api(method: str, target: str, dialect: HuaweiDialect) -> None:
     assert (await refused(dialect, *shows_token(target, method=method)))[:2] == (404, "APIGW.0101")
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"), [("create-datakey", "KMS.1901"), ("create-datakey-without-plaintext", "KMS.2001")]
+)
+async def test_a_field_is_refused_by_the_code_of_the_operation(
+    operation: str, code: str, service: ScriptedService, dialect: HuaweiDialect
+) -> None:
+    assert await code_of(dialect, *signed(operation, BY_ID | {"datakey_length": "7"})) == code
+    assert not service.asked
+
+
+async def test_a_wrong_length_of_a_data_key_is_found_with_its_plaintext_and_does_not_show_it(
+    service: ScriptedService, dialect: HuaweiDialect
+) -> None:
+    service.outcome = commands.Decrypted(KEY_ID, Plaintext(b"ABC"))
+    members = BY_ID | {"cipher_text": "484B4D53", "datakey_cipher_length": "4"}
+    reply = await dialect.answer(*signed("decrypt-datakey", members), REQUEST_ID)
+    assert (reply.status, reply.facts["code"]) == (400, "KMS.2202")
+    assert b"414243" not in reply.body
+
+
+@pytest.mark.parametrize("cipher_text", ["SEtN", "QUI", "not base64"])
+async def test_whatever_does_not_decrypt_is_one_refusal(
+    cipher_text: str, service: ScriptedService, dialect: HuaweiDialect
+) -> None:
+    service.outcome = errors.CiphertextInvalid()
+    said = await refused(dialect, *signed("decrypt-data", {"cipher_text": cipher_text}))
+    assert said == (400, "KMS.0308", errors.CiphertextInvalid.text)

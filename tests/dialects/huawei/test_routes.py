@@ -46,7 +46,7 @@ def test_every_operation_of_a_project_has_one_method_and_one_path(name: str) -> 
         ("GET", "/v1.0/x/y", Route()),
         ("POST", "/v1.0/acme/KMS/create-key", Route()),
         ("GET", "/v2/acme/kms/regions?limit=10&offset=0", Route(None, "acme")),
-        ("POST", "/v1.0/acme/kms/schedule-key-deletion", Route(None, "acme")),
+        ("POST", "/v1.0/acme/kms/create-grant", Route(None, "acme")),
         ("POST", "/v1.0/acme/kms/acme/tags", Route(None, "acme")),
         ("POST", "/v1.0/%61cme/kms/create%2Dkey", Route("create-key", "acme")),
         ("POST", "/v1.0/%7Bproject_id%7D/kms/create-key", Route("create-key", "{project_id}")),

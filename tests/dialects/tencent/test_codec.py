@@ -10,23 +10,40 @@ from hypothesis import strategies as st
 from tencentcloud.kms.v20190118 import models
 
 from hsmkms.core import errors
+from hsmkms.core.ciphertexts import CipherAlgorithm
 from hsmkms.core.ids import Instant, KeyId, from_seconds
 from hsmkms.core.keys import KeyState, KeyUsage, Origin
 from hsmkms.core.material import Edition
-from hsmkms.core.secrets import ImportToken
+from hsmkms.core.secrets import ImportToken, Plaintext
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.dialects.base import NO_KEYS, Ready
 from hsmkms.dialects.tencent.codec import ACTIONS
 from hsmkms.dialects.tencent.fields import View
+from hsmkms.dialects.tencent.states import POLICY
 from hsmkms.service import commands
 from hsmkms.service.commands import Command
 from tests.dialects.json_values import JSON_VALUES
 from tests.dialects.scripted_service import ACCOUNT, KEY_ID, NOW, key
 
-VIEW = View(ACCOUNT, Edition.FIPS, ("on-prem",), (WrappingAlgorithm.RSAES_OAEP_SHA_256,))
+OFFERED = frozenset({CipherAlgorithm.AES_256_GCM})
+VIEW = View(ACCOUNT, Edition.FIPS, ("on-prem",), (WrappingAlgorithm.RSAES_OAEP_SHA_256,), OFFERED)
 OTHER_ID = "93866e69-9755-11ef-8e65-52540089bc41"
 IMPORT: dict[str, Any] = {"EncryptedKeyMaterial": "QUJD", "ImportToken": "dHR0", "KeyId": KEY_ID}
 GET: dict[str, Any] = {"KeyId": KEY_ID, "WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_2048"}
+REQUIRED: dict[str, dict[str, Any]] = {
+    "ImportKeyMaterial": IMPORT,
+    "GetParametersForImport": GET,
+    "UpdateAlias": {"Alias": "a"},
+    "UpdateKeyDescription": {"Description": ""},
+    "ScheduleKeyDeletion": {"PendingWindowInDays": 7},
+    "Encrypt": {"Plaintext": "QUJD"},
+    "Decrypt": {"CiphertextBlob": "MII="},
+    "ReEncrypt": {"CiphertextBlob": "MII="},
+    "GenerateDataKey": {"KeySpec": "AES_256"},
+    "GenerateRandom": {"NumberOfBytes": 1},
+    "CreateKey": {"Alias": "a"},
+}
+"""What an action needs beside key ids."""
 LISTED = frozenset({KeyState.ENABLED, KeyState.DISABLED, KeyState.PENDING_IMPORT})
 
 
@@ -35,7 +52,7 @@ def read(action: str, members: dict[str, Any]) -> Command | Ready:
 
 
 def imported(valid_to: Instant | None) -> commands.ImportMaterial:
-    return commands.ImportMaterial(KEY_ID, ImportToken(b"dHR0"), b"ABC", valid_to)
+    return commands.ImportMaterial(KEY_ID, ImportToken(b"dHR0"), b"ABC", valid_to, policy=POLICY)
 
 
 # --- requests --------------------------------------------------------------------------------------------
@@ -87,15 +104,15 @@ def imported(valid_to: Instant | None) -> commands.ImportMaterial:
         (
             "GetParametersForImport",
             GET,
-            commands.GetImportParameters(KEY_ID, WrappingAlgorithm.RSAES_OAEP_SHA_256, "WrappingAlgorithm"),
+            commands.GetImportParameters(KEY_ID, WrappingAlgorithm.RSAES_OAEP_SHA_256, "WrappingAlgorithm", POLICY),
         ),
         ("ImportKeyMaterial", IMPORT, imported(None)),
         *(("ImportKeyMaterial", IMPORT | {"ValidTo": never}, imported(None)) for never in (None, "", 0, "0")),
         ("ImportKeyMaterial", IMPORT | {"ValidTo": NOW}, imported(from_seconds(NOW))),
         ("ImportKeyMaterial", IMPORT | {"ValidTo": str(NOW)}, imported(from_seconds(NOW))),
-        ("DeleteImportedKeyMaterial", {"KeyId": KEY_ID}, commands.DeleteMaterial(KEY_ID)),
-        ("EnableKey", {"KeyId": KEY_ID}, commands.SwitchKey(KEY_ID, on=True)),
-        ("DisableKey", {"KeyId": KEY_ID}, commands.SwitchKey(KEY_ID, on=False)),
+        ("DeleteImportedKeyMaterial", {"KeyId": KEY_ID}, commands.DeleteMaterial(KEY_ID, POLICY)),
+        ("EnableKey", {"KeyId": KEY_ID}, commands.SwitchKey(KEY_ID, on=True, policy=POLICY)),
+        ("DisableKey", {"KeyId": KEY_ID}, commands.SwitchKey(KEY_ID, on=False, policy=POLICY)),
         ("GetServiceStatus", {}, commands.DescribeService()),
         ("GetRegions", {}, Ready(commands.Done())),
         ("ListAlgorithms", {}, Ready(commands.Done())),
@@ -137,7 +154,6 @@ def test_the_states_to_list_are_numbered_as_documented(number: int, states: froz
         ("CreateKey", {"Alias": "a", "alias": "b"}, errors.FieldUnknown, "alias"),
         ("CreateKey", {"Alias": "a", "Description": "é" * 513}, errors.FieldInvalid, "Description"),
         ("CreateKey", {"Alias": "a", "Description": "\0"}, errors.FieldInvalid, "Description"),
-        ("CreateKey", {"Alias": "a", "Tags": [{"TagKey": "a", "TagValue": "b"}]}, errors.NotOffered, "Tags"),
         ("CreateKey", {"Alias": "a", "HsmClusterId": "c"}, errors.NotOffered, "HsmClusterId"),
         ("CreateKey", {"Alias": "a", "IsHostedByKms": 1}, errors.NotOffered, "IsHostedByKms"),
         ("CreateKey", {"Alias": "a", "IsHostedByKms": "1"}, errors.NotOffered, "IsHostedByKms"),
@@ -162,7 +178,6 @@ def test_the_states_to_list_are_numbered_as_documented(number: int, states: froz
         ("ListKeyDetail", {"KeyState": 6}, errors.FieldInvalid, "KeyState"),
         ("ListKeyDetail", {"Origin": "external"}, errors.FieldInvalid, "Origin"),
         ("ListKeyDetail", {"KeyUsage": "ANY"}, errors.FieldInvalid, "KeyUsage"),
-        ("ListKeyDetail", {"TagFilters": [{"TagKey": "a"}]}, errors.NotOffered, "TagFilters"),
         ("ListKeyDetail", {"MemberAccounts": [{}]}, errors.NotOffered, "MemberAccounts"),
         ("GetParametersForImport", {"KeyId": KEY_ID}, errors.FieldMissing, "WrappingAlgorithm"),
         ("GetParametersForImport", GET | {"WrappingAlgorithm": "RSA"}, errors.NotOffered, "WrappingAlgorithm"),
@@ -209,6 +224,17 @@ def test_a_wrong_field_is_named(
         ("ListKeys", {"Role": "99999999999"}, "The parameter Role is invalid: send at most 1."),
         ("ListKeys", {"Offset": "99999999999"}, "The parameter Offset is invalid: send at most 2147483647."),
         ("ListKeyDetail", {"KeyState": -1}, "The parameter KeyState is invalid: send at least 0."),
+        (
+            "GenerateRandom",
+            {"NumberOfBytes": "99999999999"},
+            "The parameter NumberOfBytes is invalid: send at most 1024.",
+        ),
+        ("GenerateRandom", {"NumberOfBytes": -1}, "The parameter NumberOfBytes is invalid: send at least 1."),
+        (
+            "ScheduleKeyDeletion",
+            {"KeyId": KEY_ID, "PendingWindowInDays": "99999999999"},
+            "The parameter PendingWindowInDays is invalid: send at most 30.",
+        ),
         ("ImportKeyMaterial", IMPORT | {"ValidTo": "-1"}, "The parameter ValidTo is invalid: send at least 0."),
         ("ImportKeyMaterial", IMPORT | {"ValidTo": "1.0"}, "The parameter ValidTo is invalid: send an integer."),
         (
@@ -266,7 +292,7 @@ def test_a_kind_of_key_that_is_not_made_here_is_refused(more: dict[str, Any], ki
 @pytest.mark.parametrize("action", [name for name, row in ACTIONS.items() if "KeyId" in row.model.model_fields])
 @pytest.mark.parametrize("text", ["", "x", f'"{KEY_ID}"', KEY_ID.upper(), KEY_ID + "\n", KEY_ID.replace("-", "")])
 def test_a_key_id_of_another_form_has_its_own_error(action: str, text: str) -> None:
-    members = {"ImportKeyMaterial": IMPORT, "GetParametersForImport": GET}.get(action, {})
+    members = REQUIRED.get(action, {})
     with pytest.raises(errors.KeyIdMalformed):
         read(action, members | {"KeyId": text})
 
@@ -356,6 +382,22 @@ OUTCOMES: dict[str, commands.Outcome] = {
     "DeleteImportedKeyMaterial": commands.Done(),
     "EnableKey": SHOWN,
     "DisableKey": SHOWN,
+    "EnableKeys": commands.Done(),
+    "DisableKeys": commands.Done(),
+    "UpdateAlias": SHOWN,
+    "UpdateKeyDescription": SHOWN,
+    "ScheduleKeyDeletion": commands.KeyShown(key(deletion_due=from_seconds(NOW + 9)), KeyState.PENDING_DELETE),
+    "CancelKeyDeletion": SHOWN,
+    "ArchiveKey": SHOWN,
+    "CancelKeyArchive": SHOWN,
+    "GetKeyRotationStatus": SHOWN,
+    "EnableKeyRotation": SHOWN,
+    "DisableKeyRotation": SHOWN,
+    "Encrypt": commands.Encrypted(KEY_ID, b"\x30\x82"),
+    "Decrypt": commands.Decrypted(KEY_ID, Plaintext(b"ABC")),
+    "ReEncrypt": commands.ReEncrypted(KeyId(OTHER_ID), KEY_ID, b"\x30\x82", changed=True),
+    "GenerateDataKey": commands.DataKeyMade(KEY_ID, b"\x30\x82", Plaintext(b"ABC")),
+    "GenerateRandom": commands.RandomMade(Plaintext(b"ABC")),
     "GetServiceStatus": commands.ServiceShown(Edition.FIPS, (), 3, 0),
     "GetRegions": commands.Done(),
     "ListAlgorithms": commands.Done(),
@@ -388,7 +430,37 @@ REPLIES: dict[str, dict[str, Any]] = {
         "AsymmetricAlgorithms": [],
         "AsymmetricSignVerifyAlgorithms": [],
     },
-    **{name: {} for name in ("ImportKeyMaterial", "DeleteImportedKeyMaterial", "EnableKey", "DisableKey")},
+    "ScheduleKeyDeletion": {"DeletionDate": NOW + 9, "KeyId": KEY_ID},
+    "CancelKeyDeletion": {"KeyId": KEY_ID},
+    "GetKeyRotationStatus": {"KeyRotationEnabled": False},
+    "Encrypt": {"CiphertextBlob": "MII=", "KeyId": KEY_ID},
+    "Decrypt": {"KeyId": KEY_ID, "Plaintext": "QUJD"},
+    "ReEncrypt": {"CiphertextBlob": "MII=", "KeyId": KEY_ID, "SourceKeyId": OTHER_ID, "ReEncrypted": True},
+    "GenerateDataKey": {
+        "KeyId": KEY_ID,
+        "Plaintext": "QUJD",
+        "CiphertextBlob": "MII=",
+        "DataKeyId": "",
+        "TagCode": 0,
+        "TagMsg": "ok",
+    },
+    "GenerateRandom": {"Plaintext": "QUJD"},
+    **{
+        name: {}
+        for name in (
+            "ImportKeyMaterial",
+            "DeleteImportedKeyMaterial",
+            "EnableKey",
+            "DisableKey",
+            "EnableKeys",
+            "DisableKeys",
+            "UpdateAlias",
+            "UpdateKeyDescription",
+            "ArchiveKey",
+            "CancelKeyArchive",
+            "DisableKeyRotation",
+        )
+    },
 }
 
 
@@ -412,6 +484,12 @@ def test_every_field_of_the_official_model_is_answered_and_no_other(action: str)
         assert not empty_fields(metadata)
 
 
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_every_field_of_the_official_request_is_read_and_no_other(action: str) -> None:
+    request = getattr(models, f"{action}Request")()
+    assert set(ACTIONS[action].model.model_fields) == {name.lstrip("_") for name in vars(request)}
+
+
 def metadata_of(shown: commands.KeyShown, view: View = VIEW) -> dict[str, Any]:
     answer = ACTIONS["DescribeKey"].show(view, shown)["KeyMetadata"]
     assert isinstance(answer, dict)
@@ -419,11 +497,22 @@ def metadata_of(shown: commands.KeyShown, view: View = VIEW) -> dict[str, Any]:
 
 
 def test_the_sm_edition_is_shown_as_type_4_and_its_cipher() -> None:
-    view = View(ACCOUNT, Edition.SM, ("on-prem",), ())
+    view = View(ACCOUNT, Edition.SM, ("on-prem",), (), {CipherAlgorithm.SM4_GCM})
     assert metadata_of(SHOWN, view) == METADATA | {"Type": 4}
     assert ACTIONS["ListAlgorithms"].show(view, commands.Done())["SymmetricAlgorithms"] == [
         {"KeyUsage": "ENCRYPT_DECRYPT", "Algorithm": "SM4"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("edition", "ciphers"),
+    [(Edition.FIPS, frozenset()), (Edition.FIPS, {CipherAlgorithm.SM4_GCM}), (Edition.SM, OFFERED)],
+)
+def test_an_algorithm_that_the_token_does_not_do_is_not_listed(
+    edition: Edition, ciphers: frozenset[CipherAlgorithm]
+) -> None:
+    shown = ACTIONS["ListAlgorithms"].show(View(ACCOUNT, edition, ("on-prem",), (), ciphers), commands.Done())
+    assert not any(shown.values())
 
 
 def test_generated_material_expiry_and_deletion_are_shown() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from hsmkms.core import errors
 from hsmkms.core.credentials import Caller, Role
 from hsmkms.core.ids import RequestId
+from hsmkms.core.keys import KeyAction, KeyState
 from hsmkms.core.material import Edition
+from hsmkms.core.secrets import Plaintext
 from hsmkms.dialects.base import Reply, RequestHead
 from hsmkms.dialects.tencent.dialect import TencentDialect
 from hsmkms.service import commands
@@ -106,6 +109,21 @@ async def test_what_needs_no_service_asks_for_none(service: ScriptedService, dia
     listed = await dialect.answer(*Signer().sign("ListKeys", {"Role": 1}), REQUEST_ID)
     assert response(listed) == {"Keys": [], "TotalCount": 0}
     assert not service.asked
+
+
+async def test_a_plaintext_is_in_the_body_of_the_reply_and_nowhere_else(
+    service: ScriptedService, dialect: TencentDialect, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    service.outcome = commands.Decrypted(KEY_ID, Plaintext(b"needle"))
+    reply = await dialect.answer(*Signer().sign("Decrypt", {"CiphertextBlob": "MII="}), REQUEST_ID)
+    assert response(reply) == {"KeyId": KEY_ID, "Plaintext": "bmVlZGxl"}
+    assert "bmVlZGxl" not in f"{reply!r} {reply.facts} {caplog.records} {caplog.text}"
+    service.outcome = errors.KeyStateForbids(KeyState.DISABLED, KeyAction.ENCRYPT, [KeyState.ENABLED])
+    request = Signer().sign("Encrypt", {"KeyId": KEY_ID, "Plaintext": "bmVlZGxl"})
+    refused = await dialect.answer(*request, REQUEST_ID)
+    assert response(refused)["Error"]["Code"] == "ResourceUnavailable.CmkDisabled"
+    assert "bmVlZGxl" not in f"{refused.body!r} {refused!r} {refused.facts} {caplog.records} {caplog.text}"
 
 
 # Each request has the fault of its line and those of all lines below it: the first is the one answered.
