@@ -4,7 +4,7 @@ Laws:
 
 - unknown keys are errors, so are values of another TOML type, and no environment variable overrides anything;
 - units are in the names; relative paths are relative to the file's folder;
-- the file names where the PIN is and never holds it; only a host opens that file;
+- the file names where the PIN is and never holds it; only a host reads it there;
 - what is wrong is said in one sentence that names the key and the cure.
 """
 
@@ -83,6 +83,12 @@ def _speakable(env: dict[str, str]) -> dict[str, str]:
     return env
 
 
+def _a_credentials(name: str) -> str:
+    if "/" in name or name in {"", ".", ".."}:
+        raise ValueError("write the credential's name, as LoadCredential=NAME:PATH has it")
+    return name
+
+
 def _different(algorithms: tuple[WrappingAlgorithm, ...]) -> tuple[WrappingAlgorithm, ...]:
     for algorithm in algorithms:
         if algorithms.count(algorithm) > 1:
@@ -135,8 +141,12 @@ class HsmSection(_Section):
     module: FilePath
     """The PKCS#11 library of the token."""
     token_label: Annotated[str, Field(min_length=1, max_length=32)]
-    pin_file: FilePath
-    """A file readable by the service's user only, holding the user PIN on its first line."""
+    pin_file: FilePath | None = None
+    """A file readable by the service's user only, holding the user PIN and nothing else."""
+    pin_credential: Annotated[str, AfterValidator(_a_credentials)] | None = None
+    """Name of a credential that systemd hands the service (LoadCredential), holding the user PIN."""
+    pin_fd: Annotated[StrictInt, Field(ge=3, le=1023)] | None = None
+    """Number of a descriptor that a command inherits, of a pipe or file holding the user PIN."""
     hosts: Annotated[StrictInt, Field(ge=1, le=64)] = Field(
         default_factory=lambda: min(64, len(os.sched_getaffinity(0)))
     )
@@ -149,6 +159,16 @@ class HsmSection(_Section):
     """After this a call counts as hung and its host is replaced."""
     env: Annotated[dict[str, str], AfterValidator(_speakable)] = {}
     """Variables such as SOFTHSM2_CONF, set for the hosts only."""
+    dumpable_processes: StrictBool = False
+    """For tests: let other processes of the service's user look into the memory of ours."""
+
+    @model_validator(mode="after")
+    def _has_one_pin(self) -> HsmSection:
+        given = [name for name in ("pin_file", "pin_credential", "pin_fd") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none of them"
+            raise ValueError(f"name the PIN in exactly one of pin_file, pin_credential and pin_fd; {found} is set")
+        return self
 
 
 class ImportSection(_Section):
@@ -165,6 +185,8 @@ class ImportSection(_Section):
     """More than one lets a bulk migration share a pair among tickets of one account and algorithm."""
     max_attempts: Annotated[StrictInt, Field(ge=1, le=10)] = 10
     """Failing imports per import token."""
+    failure_deadline_milliseconds: Annotated[StrictInt, Field(ge=0, le=60_000)] = 250
+    """A failed import is answered at a multiple of this after it arrived; 0: as soon as it failed."""
 
 
 class LimitsSection(_Section):
@@ -172,6 +194,19 @@ class LimitsSection(_Section):
 
     keys_per_account: Annotated[StrictInt, Field(ge=0, le=10_000_000)] = 0
     """How many keys an account may have; 0: any number."""
+    requests_per_second_per_api: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 100
+    """How often an account may call each action; 0: as often as it likes."""
+    get_parameters_burst: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 100
+    """How many import parameters an account gets at once; 0: as many as it likes."""
+    get_parameters_per_second: Annotated[StrictFloat, Field(gt=0, le=1_000_000)] = 5
+    """How fast they come back."""
+
+
+class TencentSection(_Section):
+    """Tencent Cloud's API."""
+
+    bind_signature_to_action: StrictBool = False
+    """Let a signature serve one action only, whatever the clients sign; see SECURITY.md first."""
 
 
 class LogSection(_Section):
@@ -189,6 +224,7 @@ class Settings(_Section):
     hsm: HsmSection
     import_: ImportSection = Field(default_factory=ImportSection, alias="import")
     limits: LimitsSection = Field(default_factory=LimitsSection)
+    tencent: TencentSection = Field(default_factory=TencentSection)
     log: LogSection = Field(default_factory=LogSection)
 
 
@@ -255,7 +291,9 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
                     "tls_key": listen.tls_key and folder / listen.tls_key,
                 }
             ),
-            "hsm": hsm.model_copy(update={"module": folder / hsm.module, "pin_file": folder / hsm.pin_file}),
+            "hsm": hsm.model_copy(
+                update={"module": folder / hsm.module, "pin_file": hsm.pin_file and folder / hsm.pin_file}
+            ),
             "store": settings.store.model_copy(update={"url": url}),
         }
     )

@@ -191,6 +191,8 @@ def _claim(folder: Path) -> None:
         occupied = any(folder.iterdir())
     if occupied:
         raise ConfigurationInvalid(f"The folder {folder} is not empty; name a new one, or remove what is in it.")
+    with _writing(folder):
+        folder.chmod(0o700)  # one that was there already may be open to others, and then 'serve' refuses it
 
 
 def _write_private(path: Path, text: str) -> None:

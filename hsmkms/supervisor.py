@@ -2,11 +2,13 @@
 
 Laws:
 
-- this process neither loads the PKCS#11 module nor opens the PIN or the database;
-- one host logs in first, the others only after it succeeded; a refused PIN ends everything with exit code 78 after
-  one try;
-- a host or web process that ends is replaced, after a pause that doubles while it keeps ending; one that says that the
-  installation is wrong (exit code 78) ends everything;
+- this process neither loads the PKCS#11 module nor reads the PIN or opens the database; where the PIN came on a
+  descriptor, it holds that, and hands it to hosts only;
+- hosts log in one after the other, and none after a refused PIN, which ends everything with exit code 78: whoever
+  changes the PIN under us sees one try, however many hosts there are; at most two, where the token did not say: a host
+  that is lost after it sent the PIN may have cost a try, so the second of them with no success between ends everything;
+- a host or web process that ends is replaced, after a pause that doubles while it keeps ending; the first web process
+  ends everything if it says that the installation is wrong (exit code 78): a later one may have met a sick token;
 - if this process dies, its children end: by their parent-death signal and by the end of their sockets;
 - SIGTERM and SIGINT: the web process stops accepting and finishes what is in flight, then the hosts end, exit code 0.
   A second signal ends everything at once.
@@ -23,11 +25,19 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Final
 
-from hsmkms.core.errors import ConfigurationInvalid, OperatorFault, PinRefused, TokenUnavailable
+from hsmkms.core.errors import (
+    ConfigurationInvalid,
+    LoginUnanswered,
+    OperatorFault,
+    PinRefused,
+    TokenGaveNoAnswer,
+    TokenUnavailable,
+)
 from hsmkms.hsm.handover import SupervisorEnd, control_pair
 from hsmkms.hsm.process import ISOLATED_PYTHON
 from hsmkms.hsm.settings import Duty, HostExit, HostPurpose
-from hsmkms.hsm.spawn import spawn_host
+from hsmkms.hsm.spawn import READY_SECONDS, spawn_host
+from hsmkms.wiring import file_access
 from hsmkms.wiring.adapters import host_settings
 
 if TYPE_CHECKING:
@@ -41,13 +51,21 @@ _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _STEADY_SECONDS: Final = 30.0
 """A child that lived this long starts over with the shortest pause."""
-_GRACE_SECONDS: Final = 5.0
+_GRACE_SECONDS: Final = 14.0
+"""For what the web process does after its last answer: it writes and seals the last events of the audit trail."""
 _NOTICE_SECONDS: Final = 5.0
 """A host reads the end of its socket before we hear why: the web process ended, or gave the host up."""
 _BACKLOG: Final = 1024
+_START_AGAIN_SECONDS: Final = 5.0
+"""How long a host may take until it sends the PIN, once another one has logged in; doubled by each that did not.
+
+One that has sent it is not hurried: killing it may cost one of the token's tries.
+"""
+_LOGINS_UNANSWERED: Final = 2
+"""After so many with no success between, the PIN is not sent again."""
 _DESCRIPTORS: Final = 65536
 _STARTS: Final = 5
-"""How often the first host may be killed before it has logged in."""
+"""How often the first host may be killed before it sends the PIN."""
 _PAIR_HOST_NICENESS: Final = 10
 
 
@@ -107,6 +125,10 @@ class Supervisor:
         self._web: asyncio.subprocess.Process | None = None
         self._control: SupervisorEnd | None = None
         self._control_open = asyncio.Event()
+        self._logging_in = asyncio.Lock()
+        self._no_more_logins: OperatorFault | None = None
+        self._logins_unanswered = 0
+        self._start_seconds = READY_SECONDS
         self._ending: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> int:
@@ -119,7 +141,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
         _allow_descriptors()
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # here and in the children: a core file would hold secrets
+        self._say_what_is_open()
         with bind(self._settings.listen) as listening:
             _logger.info("listening", extra={"host": self._settings.listen.host, "port": self._settings.listen.port})
             keepers: list[asyncio.Task[None]] = []
@@ -134,6 +156,16 @@ class Supervisor:
             finally:
                 listening.close()
                 await self._stop(keepers)
+
+    def _say_what_is_open(self) -> None:
+        for finding in file_access.look(self._settings, self._config_path):
+            if finding.cure:
+                facts = {"path": str(finding.path), "found": finding.found, "wanted": finding.wanted}
+                _logger.warning("a file is open to others", extra={**facts, "cure": finding.cure})
+        if self._settings.hsm.dumpable_processes:
+            _logger.warning(
+                "other processes of this user may read our memory: remove hsm.dumpable_processes, it is for tests only"
+            )
 
     def _signalled(self) -> None:
         if self._ending.done():
@@ -159,11 +191,52 @@ class Supervisor:
     # --- hosts -------------------------------------------------------------------------------------
 
     async def _spawn(self, host: str, duty: Duty) -> HostProcess:
+        async with self._logging_in:
+            if self._no_more_logins is not None:
+                raise self._no_more_logins
+            try:
+                process = await self._logged_in(host, duty)
+            except (PinRefused, LoginUnanswered) as fault:
+                self._no_more_logins = self._judged(fault)
+                if self._no_more_logins is None:
+                    raise TokenGaveNoAnswer(fault.message) from fault
+                raise self._no_more_logins from fault
+            except OperatorFault:
+                self._start_seconds = min(2 * self._start_seconds, READY_SECONDS)
+                raise
+            self._start_seconds = _START_AGAIN_SECONDS
+            self._logins_unanswered = 0
+            return process
+
+    def _judged(self, fault: PinRefused | LoginUnanswered) -> OperatorFault | None:
+        """Return why nobody may log in any more; None: once more."""
+        sent = self._logins_unanswered + 1
+        if isinstance(fault, PinRefused):
+            return (
+                PinRefused()
+                if sent == 1
+                else PinRefused(
+                    f"The token refused the PIN; it was sent {sent} times, because the token had not said so before. "
+                    "Correct what hsm.pin_file, hsm.pin_credential or hsm.pin_fd names before you start again."
+                )
+            )
+        self._logins_unanswered = sent
+        if sent < _LOGINS_UNANSWERED:
+            return None
+        return LoginUnanswered(
+            f"The token did not say whether it takes the PIN; the PIN was sent {sent} times and is not sent again: "
+            "each may have cost one of the token's tries. Check how many it has left, that hsm.pin_file, "
+            "hsm.pin_credential or hsm.pin_fd names the right PIN, and that the token answers a login within "
+            f"{READY_SECONDS:.0f} seconds; then start again. {fault.message}"
+        )
+
+    async def _logged_in(self, host: str, duty: Duty) -> HostProcess:
         niceness = _PAIR_HOST_NICENESS if duty is Duty.PAIRS else 0
+        file_access.require_private(file_access.look(self._settings, self._config_path))
         process = await spawn_host(host_settings(self._settings, HostPurpose.SERVE), host, niceness=niceness)
         self._hosts[host] = process
         try:
-            await process.ready()
+            await process.ready(self._start_seconds)
         except BaseException:
             process.socket.close()
             process.kill()
@@ -173,7 +246,7 @@ class Supervisor:
         return process
 
     async def _first_host(self, host: str) -> HostProcess:
-        """Return the host that logs in before all others; one that was killed meanwhile says nothing of the PIN."""
+        """Return the host that logs in before all others; one killed before its login says nothing of the PIN."""
         pause = _Pause()
         for _ in range(_STARTS - 1):
             try:
@@ -207,11 +280,13 @@ class Supervisor:
         """Return a host that has logged in, or None to try again: a token that was there once may come back.
 
         Raises:
-            PinRefused: it is not tried again.
+            PinRefused: it is not sent again.
+            LoginUnanswered: nor is it then.
+            ConfigurationInvalid: another user could choose by now what the host loads.
         """
         try:
             return await self._spawn(host, duty)
-        except PinRefused:
+        except (PinRefused, LoginUnanswered, ConfigurationInvalid):
             raise
         except (OperatorFault, TokenUnavailable) as fault:
             _logger.error("a host could not start and is tried again", extra={"host": host, "reason": fault.message})
@@ -229,14 +304,16 @@ class Supervisor:
     async def _keep_web(self, listening: socket.socket) -> None:
         pause = _Pause()
         clock = asyncio.get_running_loop().time
+        is_first = True
         while not self._ending.done():
             started = clock()
             code = await self._web_process(listening)
             if self._ending.done():
                 return
-            if code == HostExit.UNUSABLE:
+            if code == HostExit.UNUSABLE and is_first:
                 self._ending.set_result(code)
                 return
+            is_first = False
             _logger.error("the web process ended and is replaced", extra={"exit_code": code})
             await pause.after(clock() - started)
 
@@ -288,11 +365,11 @@ class Supervisor:
             if host in self._given_up:
                 self._given_up[host].set()
             process = self._hosts.get(host)
-            if process is not None:
+            if process is not None and process.is_ready:  # if not, what was given up is its predecessor
                 _logger.warning("a host was given up", extra={"host": host})
                 process.kill()
         if self._web is not None:
-            await _gone(self._web, _GRACE_SECONDS)
+            await _end(self._web, _GRACE_SECONDS)
 
     # --- the end -----------------------------------------------------------------------------------
 
@@ -302,7 +379,7 @@ class Supervisor:
             self._ending.set_result(HostExit.UNUSABLE)
         if self._web is not None and self._web.returncode is None:
             _send(self._web, signal.SIGTERM)
-            await _gone(self._web, self._settings.listen.shutdown_seconds + _GRACE_SECONDS)
+            await _end(self._web, self._settings.listen.shutdown_seconds + _GRACE_SECONDS)
         for keeper in keepers:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
@@ -318,10 +395,15 @@ def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
             os.kill(process.pid, number)
 
 
-async def _gone(process: asyncio.subprocess.Process, seconds: float) -> None:
+async def _end(web: asyncio.subprocess.Process, seconds: float) -> None:
+    """Let the web process end by itself, and kill it if it does not in time."""
     try:
         async with asyncio.timeout(seconds):
-            await process.wait()
+            await web.wait()
     except TimeoutError:
-        _send(process, signal.SIGKILL)
-        await process.wait()
+        _logger.critical(
+            "the web process did not end and is killed: the audit trail may lack its last events",
+            extra={"seconds": seconds},
+        )
+        _send(web, signal.SIGKILL)
+        await web.wait()

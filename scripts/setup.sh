@@ -77,6 +77,8 @@ _has_softhsm() {
 
 _has_nss() { _is_there '/usr/lib/*/libsoftokn3.so' || _is_there '/usr/lib/*/nss/libsoftokn3.so' || _is_there '/usr/lib64/libsoftokn3.so'; }
 
+_has_compiler() { echo '#include <dlfcn.h>' | cc -fsyntax-only -x c - 2>/dev/null; }
+
 # Prints the names of the Debian packages that KIND needs and this machine lacks.
 missing_packages() {
   local kind=$1
@@ -86,6 +88,7 @@ missing_packages() {
     _has_nss || echo libnss3
     command -v certutil >/dev/null || echo libnss3-tools
     command -v openssl >/dev/null || echo openssl
+    _has_compiler || echo "gcc libc6-dev" # for the tests' own PKCS#11 module, which goes wrong by rule
   fi
 }
 

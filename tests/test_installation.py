@@ -10,7 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from hsmkms import config, supervisor
-from hsmkms.store.versions import file_of
+from hsmkms.service.auditing import TrailLimits
+from hsmkms.store.urls import file_of
+from hsmkms.wiring.web_process import LAST_SEAL_SECONDS
 
 ROOT: Final = Path(__file__).parents[1]
 README: Final = (ROOT / "README.md").read_text()
@@ -53,12 +55,18 @@ def test_what_the_service_writes_is_where_the_unit_lets_it() -> None:
 
 def test_what_the_service_reads_is_beside_its_configuration() -> None:
     folder = configuration_path().parent
-    assert settings().hsm.pin_file.parent == folder
+    name, _, pin = unit()["LoadCredential"].partition(":")
+    assert name == settings().hsm.pin_credential
+    assert Path(pin).parent == folder
     assert Path(settings().hsm.env["SOFTHSM2_CONF"]).parent == folder
 
 
 def test_systemd_waits_longer_than_the_service_takes_to_stop() -> None:
     assert int(unit()["TimeoutStopSec"]) > settings().listen.shutdown_seconds + supervisor._GRACE_SECONDS
+
+
+def test_the_web_process_has_the_time_to_write_and_seal_its_last_events() -> None:
+    assert TrailLimits().last_seconds + LAST_SEAL_SECONDS + 1 <= supervisor._GRACE_SECONDS
 
 
 def test_the_readme_installs_what_the_unit_starts() -> None:
@@ -67,7 +75,11 @@ def test_the_readme_installs_what_the_unit_starts() -> None:
     program = PurePosixPath(unit()["ExecStart"].split()[0])
     assert ["/usr/bin/python3", "-m", "venv", str(program.parents[1])] in lines
     assert {str(program), str(writable()), str(configuration_path()), settings().hsm.env["SOFTHSM2_CONF"]} <= words
-    assert f"chown {unit()['User']}: {settings().hsm.pin_file}" in COMMANDS
+    loading = f"LoadCredential={unit()['LoadCredential']}"
+    assert [f"User={unit()['User']}", "-p", loading, str(program)] == next(
+        line[line.index("-p") + 1 : line.index("$@")] for line in lines if "systemd-run" in line
+    )
+    assert f">{loading.partition(':')[2]})" in COMMANDS, "the PIN is written where the unit has it from"
     assert f"useradd --system --user-group --home-dir {writable()}" in COMMANDS
     users = {line[line.index("-u") + 1] for line in lines if line[:1] == ["runuser"]}
     assert users == {unit()["User"]}

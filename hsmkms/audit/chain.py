@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 GENESIS: Final = b""
 """What stands for the digest before, at the first event."""
-DIGEST_BYTES: Final = hashlib.sha256().digest_size
 
 _DOMAIN: Final = b"hsmkms audit event v1"
 

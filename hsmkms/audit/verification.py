@@ -1,33 +1,59 @@
-"""Verification of a trail: walk it once, stop at the first break."""
+"""Verification of a trail: walk it once, and hold it against its seals and against a head kept elsewhere."""
 
 from __future__ import annotations
 
 import hmac
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hsmkms.audit.chain import GENESIS, link
+from hsmkms.core.events import AuditHead, EventTag, block_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hsmkms.core.events import ChainedEvent
+    from hsmkms.core.events import AuditSeal, ChainedEvent
+
+
+_FIRST: Final = 1
+"""The sequence that a trail begins with, where nothing is there that could say."""
 
 
 class BreakReason(StrEnum):
-    """How a chain can be broken."""
+    """How a trail can fail to be what was written."""
 
     DISORDER = "its sequence does not follow the one before it"
     DIGEST = "it, or something before it, is not what was written"
+    NOT_BEGUN = "it should be the first, deployment:initialised, and is not: what came before was deleted"
+    UNREADABLE = "it cannot be read: it was changed, or the database is damaged"
+    SEAL_FORGED = "its seal is not the token's"
+    SEALED_OTHERWISE = "its seal is over another digest: it, or something before it, was changed and chained anew"
+    SEALED_AND_GONE = "it was sealed, and is not there any more"
+    SEAL_GONE = "it ends a block that was sealed, and has no seal"
+    HEAD_GONE = "it was the head, and is not there: the trail was cut short, or is an older copy"
+    HEAD_OTHERWISE = "it was the head with another digest: it, or something before it, was changed and chained anew"
 
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """The first event at which the chain does not hold."""
+    """An event at which the trail does not hold."""
 
     sequence: int
     reason: BreakReason
+
+
+def beginning(first: ChainedEvent | None) -> Break | None:
+    """Return the break that a trail begins with whose first event is this one; None: it has no event at all.
+
+    A deployment that is ready has a trail: `init` makes it ready and appends its first event in one transaction.
+    """
+    if first is None:
+        return Break(_FIRST, BreakReason.NOT_BEGUN)
+    if first.event.tag is not EventTag.DEPLOYMENT_INITIALISED:
+        return Break(first.sequence, BreakReason.NOT_BEGUN)
+    return None
 
 
 class Walk:
@@ -35,6 +61,7 @@ class Walk:
 
     Attributes:
         head: the digest of the last event that held; keep it elsewhere to notice a trail cut short.
+        sequence: its place.
         length: how many events held.
         broken: where the chain broke, or None so far; after a break nothing more is judged.
     """
@@ -43,8 +70,8 @@ class Walk:
         """Start after the event of this digest and sequence; without arguments, before the first one."""
         self.head = head
         self.length = 0
+        self.sequence = sequence
         self.broken: Break | None = None
-        self._sequence = sequence
 
     def follow(self, events: Iterable[ChainedEvent]) -> Break | None:
         """Go on with the next events and return the break, if there is one by now."""
@@ -55,11 +82,111 @@ class Walk:
         return self.broken
 
     def _step(self, chained: ChainedEvent) -> None:
-        if chained.sequence <= self._sequence:
+        if chained.sequence <= self.sequence:
             self.broken = Break(chained.sequence, BreakReason.DISORDER)
         elif not hmac.compare_digest(chained.digest, link(self.head, chained.event)):
             self.broken = Break(chained.sequence, BreakReason.DIGEST)
         else:
             self.head = chained.digest
             self.length += 1
-            self._sequence = chained.sequence
+            self.sequence = chained.sequence
+
+
+class Verification:
+    """One pass over a whole trail with its seals; the token says of each seal whether it is genuine.
+
+    Attributes:
+        found: what is wrong, in the order in which it was come upon. A broken chain ends the pass: what follows it
+            cannot be judged.
+        sealed: the last head under a genuine seal that the chain agrees with.
+        newer: how many events that held came after it.
+        seals: how many seals there are, whatever they are worth.
+    """
+
+    def __init__(self, expected: AuditHead | None = None) -> None:
+        """Begin before the first event; `expected` is a head that was kept elsewhere."""
+        self._walk = Walk()
+        self._expected = expected
+        self._seals: deque[tuple[AuditSeal, bool]] = deque()
+        """Those whose event is still to come."""
+        self._last_sealed = 0
+        self.found: list[Break] = []
+        self.sealed: AuditHead | None = None
+        self.newer = 0
+        self.seals = 0
+
+    @property
+    def length(self) -> int:
+        """How many events held."""
+        return self._walk.length
+
+    @property
+    def head(self) -> AuditHead | None:
+        """The last event that held."""
+        return AuditHead(self._walk.sequence, self._walk.head) if self._walk.length else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the chain is broken."""
+        return self._walk.broken is not None
+
+    def judge(self, seal: AuditSeal, *, genuine: bool) -> None:
+        """Take the next seal in the order of the trail; to be called before its event is followed."""
+        self.seals += 1
+        self._seals.append((seal, genuine))
+        if not genuine:
+            self.found.append(Break(seal.head.sequence, BreakReason.SEAL_FORGED))
+
+    def unreadable(self, sequence: int) -> None:
+        """Take notice of an event or a seal that cannot be read, which ends the pass."""
+        self._walk.broken = Break(sequence, BreakReason.UNREADABLE)
+        self.found.append(self._walk.broken)
+
+    def follow(self, events: Iterable[ChainedEvent]) -> None:
+        """Go on with the next events."""
+        for chained in events:
+            before = self._walk.sequence
+            if self._walk.follow((chained,)) is not None:
+                break
+            if self._walk.length == 1 and (unbegun := beginning(chained)) is not None:
+                self.found.append(unbegun)
+            self._leave_behind(before, chained.sequence)
+            self._arrive_at(AuditHead(chained.sequence, chained.digest))
+        if self._walk.broken is not None and self._walk.broken not in self.found:
+            self.found.append(self._walk.broken)
+
+    def end(self) -> None:
+        """Judge what only the end of the trail tells."""
+        if self.ended:
+            return
+        if not self._walk.length and (unbegun := beginning(None)) is not None:
+            self.found.append(unbegun)
+        self.found += [Break(seal.head.sequence, BreakReason.SEALED_AND_GONE) for seal, _ in self._seals]
+        if self._expected is not None and self._walk.sequence < self._expected.sequence:
+            self.found.append(Break(self._expected.sequence, BreakReason.HEAD_GONE))
+
+    def _leave_behind(self, before: int, sequence: int) -> None:
+        """Judge what should have been met before the event of this sequence."""
+        expected = self._expected
+        if expected is not None and before < expected.sequence < sequence:
+            self.found.append(Break(expected.sequence, BreakReason.HEAD_GONE))
+        while self._seals and self._seals[0][0].head.sequence < sequence:
+            missed = self._seals.popleft()[0].head.sequence
+            self.found.append(Break(missed, BreakReason.SEALED_AND_GONE))
+        over = before and block_of(before) < block_of(sequence)
+        if over and self._seals and self._last_sealed != before:
+            self.found.append(Break(before, BreakReason.SEAL_GONE))
+
+    def _arrive_at(self, head: AuditHead) -> None:
+        """Hold an event of the chain against its seal and against the head expected."""
+        self.newer += 1
+        if self._expected is not None and self._expected.sequence == head.sequence and self._expected != head:
+            self.found.append(Break(head.sequence, BreakReason.HEAD_OTHERWISE))
+        if not self._seals or self._seals[0][0].head.sequence != head.sequence:
+            return
+        seal, genuine = self._seals.popleft()
+        self._last_sealed = head.sequence
+        if seal.head != head:
+            self.found.append(Break(head.sequence, BreakReason.SEALED_OTHERWISE))
+        elif genuine:
+            self.sealed, self.newer = head, 0

@@ -1,4 +1,4 @@
-"""`hsmkms doctor`: what this token really does, found by trying."""
+"""`hsmkms doctor`: what this token really does, found by trying; who may read what; how memory is kept."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from hsmkms import config
-from hsmkms.cli.running import ConfigOption, JsonOption, run, saying
+from hsmkms.cli.running import ConfigOption, JsonOption, read, run, saying
 from hsmkms.hsm.report import ZERO_PADDED
+from hsmkms.wiring import file_access
 from hsmkms.wiring.commands import examine
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from hsmkms.core.wrapping import WrappingAlgorithm
-    from hsmkms.hsm.report import AlgorithmFinding, LengthFinding, TokenReport
+    from hsmkms.hsm.report import AlgorithmFinding, HostProtection, LengthFinding, TokenReport
+    from hsmkms.wiring.file_access import FileFinding
 
 _FILE_WIDTH: Final = 160
 """Columns, where the output does not go to a terminal that has a width of its own."""
@@ -29,19 +31,61 @@ _FILE_WIDTH: Final = 160
 def doctor(config_path: ConfigOption, as_json: JsonOption = False) -> None:
     """Try out what this token really does, per wrapping algorithm, length and cipher, and show every exception.
 
-    The token must have been initialised ('hsmkms init'); nothing in it is changed. Exit code 78 if the service would
-    refuse to start with it.
+    The token must have been initialised ('hsmkms init'); nothing in it is changed. Before that, the files that secrets
+    are in or depend on, and who may read and write them. Exit code 78 if the service would refuse to start.
     """
+    console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
     with saying():
-        settings = config.load(config_path)
-        report = run(examine(settings))
+        settings = read(config_path)
+        files = file_access.look(settings, config_path)
+        if not as_json:
+            _show_files(console, files)
+        elif any(each.refused for each in files):
+            typer.echo(msgspec.json.encode({"files": [_members(each) for each in files]}).decode())
+        file_access.require_private(files)  # before there is a host: it would load what others may have chosen
+        found = run(examine(settings))
     if as_json:
-        typer.echo(msgspec.json.encode(report).decode())
+        members = msgspec.to_builtins(found.report)
+        members |= {"files": [_members(each) for each in files], "memory": msgspec.to_builtins(found.protection)}
+        typer.echo(msgspec.json.encode(members).decode())
     else:
-        console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
-        _show(console, report, settings.import_.wrapping_algorithms)
+        _show_memory(console, found.protection)
+        _show(console, found.report, settings.import_.wrapping_algorithms)
     with saying():
-        report.require_usable()
+        found.report.require_usable()
+
+
+def _members(finding: FileFinding) -> dict[str, object]:
+    return {
+        "what": finding.what,
+        "path": str(finding.path),
+        "wanted": finding.wanted,
+        "found": finding.found,
+        "cure": finding.cure,
+        "refused": finding.refused,
+    }
+
+
+def _show_files(console: Console, findings: Collection[FileFinding]) -> None:
+    table = Table("file", "path", "wanted", "found", "", "what to do", box=None)
+    for each in findings:
+        verdict = "[red]NO[/red]" if each.refused else "[yellow]open[/yellow]" if each.cure else "[green]ok[/green]"
+        path = Text(str(each.path), overflow="fold")
+        table.add_row(each.what, path, each.wanted, each.found, verdict, Text(each.cure, overflow="fold"))
+    console.print(table)
+    console.print()
+
+
+def _show_memory(console: Console, protection: HostProtection) -> None:
+    if protection.dumpable:
+        console.print(
+            "[bold red]OPEN TO OTHER PROCESSES: whatever runs as the service's user may read keys and PIN in memory; "
+            "hsm.dumpable_processes is for tests, remove it.[/bold red]"
+        )
+    else:
+        console.print("memory of our processes: closed to other processes of the user; no core files")
+    locked = f"not locked: {protection.not_locked}" if protection.not_locked else "locked: none of it goes to the swap"
+    console.print(escape(f"memory of the hosts: {locked}\n"))
 
 
 def _show(console: Console, report: TokenReport, configured: Collection[WrappingAlgorithm]) -> None:

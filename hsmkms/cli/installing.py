@@ -7,14 +7,16 @@ from typing import Annotated, Final
 
 import typer
 
-from hsmkms import config, instance
+from hsmkms import instance
 from hsmkms.cli.credentials import credential_json
-from hsmkms.cli.running import ConfigOption, run, saying
-from hsmkms.core.credentials import Role
+from hsmkms.cli.running import ConfigOption, keep_files_private, load, run, saying
+from hsmkms.core.credentials import Grant, Role
 from hsmkms.core.ids import account_name
 from hsmkms.core.material import Edition
 from hsmkms.instance import TokenKind, Wish
-from hsmkms.wiring.commands import Initialised, create_credential, initialise
+from hsmkms.wiring import file_access
+from hsmkms.wiring.commands import Initialised, initialise
+from hsmkms.wiring.credentials import create_credential
 
 FIRST_ACCOUNT: Final = "demo"
 
@@ -41,6 +43,7 @@ def new(
     If it was interrupted, run it again with the same options: it goes on once hsmkms.toml is there; before that, empty
     DIR by hand first.
     """
+    keep_files_private()
     with saying():
         wish = Wish(token, edition, port, store)
         configuration = instance.unfinished(folder, wish) or instance.create(folder, wish)
@@ -55,13 +58,17 @@ def init(config_path: ConfigOption) -> None:
     Run again, it proves the keys, and changes nothing but the schema of a database that an older version wrote.
     """
     with saying():
-        done = run(initialise(config.load(config_path)))
+        settings = load(config_path)
+        for finding in file_access.look(settings, config_path):
+            if finding.cure:
+                typer.echo(f"hsmkms: {finding.sentence}", err=True)
+        done = run(initialise(settings))
     typer.echo(_SAID[done])
 
 
 async def _furnish(configuration: Path) -> None:
     """Initialise a new instance and write a credential with all roles beside its configuration."""
-    settings = config.load(configuration)
+    settings = load(configuration)
     await initialise(settings)
-    issued = await create_credential(settings, account_name(FIRST_ACCOUNT), frozenset(Role))
+    issued = await create_credential(settings, Grant(account_name(FIRST_ACCOUNT), frozenset(Role)))
     instance.write_credential(configuration.parent, credential_json(issued))

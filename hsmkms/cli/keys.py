@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hsmkms import config
-from hsmkms.cli.running import ConfigOption, JsonOption, run, saying
+from hsmkms.cli.running import ConfigOption, JsonOption, load, run, saying
 from hsmkms.client.telling import moment
 from hsmkms.core.ids import key_id as parse_key_id
 from hsmkms.core.ids import to_seconds
@@ -37,7 +36,7 @@ def show(
     Of a deleted key it shows what is left: whose it was, and when it was created and deleted.
     """
     with saying():
-        found = run(inspect_key(config.load(config_path), parse_key_id(key_id)))
+        found = run(inspect_key(load(config_path), parse_key_id(key_id)))
     members = _of_tombstone(found) if isinstance(found, Tombstone) else _members(found)
     if as_json:
         typer.echo(json.dumps(members))

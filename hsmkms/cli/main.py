@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from hsmkms import __version__, config, log
-from hsmkms.cli import credentials, doctor, importing, installing, keys
-from hsmkms.cli.running import ConfigOption, saying
+from hsmkms import __version__, log
+from hsmkms.cli import audit, credentials, doctor, importing, installing, keys
+from hsmkms.cli.running import ConfigOption, load, saying
 from hsmkms.supervisor import Supervisor
+from hsmkms.wiring import pins
 
 app = typer.Typer(
     name="hsmkms",
@@ -19,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(audit.app, name="audit")
 app.add_typer(credentials.app, name="credential")
 app.add_typer(keys.app, name="key")
 app.command("new")(installing.new)
@@ -47,8 +49,9 @@ def main(
 def serve(config_path: ConfigOption) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     with saying():
-        settings = config.load(config_path)
+        settings = load(config_path)
         log.configure(settings.log.level, "supervisor")
+        settings = pins.taken(settings)
 
         async def supervise() -> int:
             return await Supervisor(settings, config_path).run()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
+from hsmkms import config
 from hsmkms.core.errors import (
     CallerFault,
     ClientFault,
@@ -19,9 +20,13 @@ from hsmkms.core.errors import (
     OperatorFault,
     TemporarilyUnavailable,
 )
+from hsmkms.hsm.process import keep_memory_private
+from hsmkms.wiring import file_access
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
+
+    from hsmkms.config import Settings
 
 Result = TypeVar("Result")
 
@@ -30,6 +35,8 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else on standard output.")]
 
+_PRIVATE: Final = 0o077
+"""A umask: the database and what SQLite keeps beside it are for the service's user alone."""
 _REFUSED: Final = 1
 _WRONG_INPUT: Final = 2
 """As a command line that is itself wrong."""
@@ -57,6 +64,34 @@ def saying() -> Iterator[None]:
         typer.echo(f"hsmkms: a defect: {type(error).__name__}; please report it with the lines below.", err=True)
         typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
         raise typer.Exit(os.EX_SOFTWARE) from error
+
+
+def keep_files_private() -> None:
+    """Let nobody else touch what this process makes from here on."""
+    os.umask(_PRIVATE)
+
+
+def load(config_path: Path) -> Settings:
+    """Read the configuration as `read` does, and make sure that nobody else could have chosen what it names.
+
+    Raises:
+        ConfigurationInvalid: it cannot be used, or a file that a host loads or a secret is in is open to others.
+    """
+    settings = read(config_path)
+    file_access.require_private(file_access.look(settings, config_path))
+    return settings
+
+
+def read(config_path: Path) -> Settings:
+    """Read the configuration, and keep to ourselves what this process makes and holds from here on.
+
+    Raises:
+        ConfigurationInvalid: it cannot be used.
+    """
+    settings = config.load(config_path)
+    keep_files_private()
+    keep_memory_private(dumpable=settings.hsm.dumpable_processes)
+    return settings
 
 
 def run(coroutine: Coroutine[object, object, Result]) -> Result:

@@ -1,22 +1,37 @@
-"""What the audit trail says: tags of the form `subject:thing:happened`, and the record that carries them.
+"""What the audit trail says: tags of the form `subject:thing:happened`, the record that carries them, and its seals.
 
-Law: an event holds identifiers, states and reasons; never material, an import token, a ciphertext or a secret.
+Laws:
+
+- an event holds identifiers, states and reasons; never material, an import token, a ciphertext or a secret;
+- a trail is sealed by a MAC of the token over a head, which stands for all events up to it;
+- of each block of `SEAL_BLOCK` sequences that is over and was sealed, the seal is that of the block's last event.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hsmkms.core.ids import AccountName, Instant, KeyId, RequestId
 
+SEAL_BLOCK: Final = 1000
+"""So many events have one seal at most."""
+DIGEST_BYTES: Final = 32
+"""SHA-256."""
+MAC_BYTES: Final = 32
+"""HMAC-SHA256."""
+
+_SEAL_DOMAIN: Final = b"hsmkms audit seal v1"
+_HEAD: Final = re.compile(r"([1-9][0-9]{0,18}):([0-9a-f]{64})", re.ASCII)
+
 
 class EventTag(StrEnum):
-    """Everything that changes state."""
+    """What happened: first what changes state, then what is looked at, used and refused."""
 
     KEY_CREATED = "key:created"
     KEY_ENABLED = "key:enabled"
@@ -35,7 +50,21 @@ class EventTag(StrEnum):
     TICKET_LAPSED = "ticket:lapsed"
     TICKET_VOIDED = "ticket:voided"
     CREDENTIAL_CREATED = "credential:created"
+    CREDENTIAL_ENABLED = "credential:enabled"
+    CREDENTIAL_DISABLED = "credential:disabled"
+    CREDENTIAL_ROTATED = "credential:rotated"
     DEPLOYMENT_INITIALISED = "deployment:initialised"
+    KEY_UNCHANGED = "key:unchanged"
+    KEY_DESCRIBED = "key:described"
+    KEYS_LISTED = "keys:listed"
+    SERVICE_DESCRIBED = "service:described"
+    KEY_ENCRYPTED = "key:encrypted"
+    KEY_DECRYPTED = "key:decrypted"
+    KEY_RE_ENCRYPTED = "key:re-encrypted"
+    DATA_KEY_MADE = "key:data-key:made"
+    RANDOM_MADE = "random:made"
+    REQUEST_REFUSED = "request:refused"
+    STRANGERS_REFUSED = "strangers:refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +90,44 @@ class ChainedEvent:
     digest: bytes
     """What the hash chain made of the digest before it and of the event."""
     event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """The newest event of a trail, or what was the newest once: it stands for the whole trail up to it."""
+
+    sequence: int
+    digest: bytes
+
+    def __str__(self) -> str:
+        """Return it as an operator keeps it: sequence and digest in hexadecimal, a colon between them."""
+        return f"{self.sequence}:{self.digest.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> AuditHead | None:
+        """Return the head that `str` made `text` of; None if it made it of none."""
+        found = _HEAD.fullmatch(text)
+        return None if found is None else cls(int(found[1]), bytes.fromhex(found[2]))
+
+    @property
+    def block(self) -> int:
+        """The number of the block of sequences that this one is in."""
+        return block_of(self.sequence)
+
+    def canonical(self, deployment_id: str) -> bytes:
+        """Return what a seal is the MAC of: each part with its length before it as 4 bytes, big-endian."""
+        parts = (_SEAL_DOMAIN, deployment_id.encode(), self.sequence.to_bytes(8, "big"), self.digest)
+        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def block_of(sequence: int) -> int:
+    """Return the number of the block that a sequence is in; the first is 0."""
+    return (sequence - 1) // SEAL_BLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSeal:
+    """A head with the token's MAC over it: nobody without the token makes another."""
+
+    head: AuditHead
+    mac: bytes

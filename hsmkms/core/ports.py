@@ -12,14 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from hsmkms.core.credentials import EVERY_KEY
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from hsmkms.core.ciphertexts import CipherAlgorithm
-    from hsmkms.core.credentials import Credential
+    from hsmkms.core.credentials import Credential, KeyScope
     from hsmkms.core.custody import CustodyObject, Deployment
-    from hsmkms.core.events import ChainedEvent, Event
+    from hsmkms.core.events import AuditHead, AuditSeal, ChainedEvent, Event
     from hsmkms.core.ids import AccessId, Account, AccountName, Instant, KeyId, PairId
     from hsmkms.core.keys import Key, KeyState, KeyUsage, Origin
     from hsmkms.core.material import Fingerprint, SealedMaterial
@@ -34,6 +36,16 @@ class Clock(Protocol):
 
     def now(self) -> Instant:
         """Return the present instant."""
+
+
+class Timer(Protocol):
+    """Seconds that only go forward, as the event loop counts them."""
+
+    def seconds(self) -> float:
+        """Return the seconds since some moment in the past."""
+
+    async def sleep_until(self, seconds: float) -> None:
+        """Return when `seconds` has come."""
 
 
 # --- the token -----------------------------------------------------------------------------------------
@@ -159,6 +171,12 @@ class Hsm(Protocol):
     async def random(self, size: int) -> Plaintext:
         """Return `size` bytes of the token's random generator."""
 
+    async def seal_head(self, deployment_id: str, head: AuditHead) -> bytes:
+        """Return the token's MAC (32 bytes) over the head of the deployment's audit trail."""
+
+    async def holds_seal(self, deployment_id: str, head: AuditHead, mac: bytes) -> bool:
+        """Tell whether the token made `mac` over this head."""
+
     async def protect_secret(self, identity: RecordIdentity, secret: SecretKey) -> bytes:
         """Return a credential's secret as a record under the credential key."""
 
@@ -208,6 +226,8 @@ class KeyFilter:
     newest_first: bool = True
     tags: Sequence[TagFilter] = ()
     """All of them must match."""
+    scope: KeyScope = EVERY_KEY
+    """Only keys in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +266,9 @@ class Reading(Protocol):
 
     async def keys(self, account: AccountName, key_ids: Sequence[KeyId]) -> Sequence[Key]:
         """Return those of `key_ids` that are keys of the account, in the order asked for."""
+
+    async def tags(self, account: AccountName, key_id: KeyId) -> Mapping[str, str]:
+        """Return the tags of the account's key; none if there is no such key."""
 
     async def list_keys(self, wanted: KeyFilter, now: Instant, *, offset: int, limit: int) -> KeyPage:
         """Return keys by creation time (then id), judged by their state at `now`."""
@@ -323,8 +346,17 @@ class Writing(Reading, Protocol):
     async def add_credential(self, credential: Credential) -> None:
         """Insert a credential."""
 
-    async def append(self, event: Event) -> None:
-        """Append to the audit trail."""
+    async def replace_credential(self, credential: Credential) -> None:
+        """Write `switched_on`, `valid_to` and `replaced_by` of the credential of this access id."""
+
+    async def append(self, *events: Event) -> None:
+        """Append to the audit trail, in this order."""
+
+    async def head(self) -> AuditHead | None:
+        """Return the newest event's place and digest; None in an empty trail."""
+
+    async def seal(self, seal: AuditSeal) -> None:
+        """Keep a seal of the trail, in the place of an older one of the same thousand events."""
 
 
 class Store(Protocol):
@@ -388,5 +420,14 @@ class Inspection(Protocol):
     async def find_tombstone(self, key_id: KeyId) -> Tombstone | None:
         """Return what is left of a deleted key."""
 
+    async def credentials(self) -> Sequence[Credential]:
+        """Return every credential, by account and creation time."""
+
     async def events(self, after: int, limit: int) -> Sequence[ChainedEvent]:
         """Return at most `limit` events of a sequence above `after`, in the order of the trail."""
+
+    async def last_seal(self) -> AuditSeal | None:
+        """Return the newest seal of the trail."""
+
+    async def seals(self, after: int, limit: int) -> Sequence[AuditSeal]:
+        """Return at most `limit` seals of events above the sequence `after`, in the order of the trail."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hsmkms.service.commands import Done, KeysShown
+from hsmkms.service.commands import Done, ListKeys
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -28,6 +28,10 @@ class RequestHead:
     """The request target of RFC 9112 3.2, percent-encoding untouched."""
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     """Name and value in the order of arrival."""
+    source: str = ""
+    """Who sent it, as far as the network tells: an IP address."""
+    received: float = 0.0
+    """When the last byte of the request arrived, in the seconds of the event loop's clock."""
 
     @property
     def path(self) -> str:
@@ -62,8 +66,10 @@ class Ready:
     outcome: Outcome
 
 
-NO_KEYS: Final = Ready(KeysShown(0, ()))
-"""The answer to whoever asks for a kind of key that no deployment has."""
+NO_ACTION: Final = "actions that do not exist"
+"""What requests count as that name none of a dialect's."""
+NO_KEYS: Final = ListKeys(0, 1, states=frozenset())
+"""What whoever asks for a kind of key that no deployment has asks for: a command, because not everybody may list."""
 
 
 def at_once(_view: object, _request: object) -> Ready:
@@ -82,6 +88,23 @@ class KeyService(Protocol):
     def ciphers(self) -> Collection[CipherAlgorithm]:
         """How the token was seen to encrypt with the material of a key."""
 
+    def admit(self, caller: Caller, api: str) -> None:
+        """Count one request of the caller's account to the action `api` of a dialect.
+
+        Raises:
+            RequestRateExceeded: there were too many of them lately.
+        """
+
+    def note_refusal(self, error: HsmkmsError, source: str, caller: Caller | None, api: str | None) -> None:
+        """Write down what was refused before it became a command; `execute` does so itself.
+
+        Args:
+            error: why.
+            source: the address it came from.
+            caller: whose request it was, if that is known.
+            api: what was asked for, if there is such an action.
+        """
+
     async def execute(self, caller: Caller, command: Command) -> Outcome:
         """Do what `caller` asks.
 
@@ -90,15 +113,23 @@ class KeyService(Protocol):
             ServiceFault: it could not be done.
         """
 
-    async def secret_of(self, access_id: AccessId) -> OpenCredential | None:
+    async def secret_of(self, access_id: AccessId, source: str) -> OpenCredential | None:
         """Return the credential with its secret, or None if there is none that is switched on.
+
+        Args:
+            access_id: what is claimed.
+            source: the address that the claim came from.
 
         Raises:
             ServiceFault: it could not be found out.
         """
 
-    async def holder_of(self, token: AuthToken) -> TokenHolder | None:
+    async def holder_of(self, token: AuthToken, source: str) -> TokenHolder | None:
         """Return whose the auth token is, or None if it is nobody's who is switched on.
+
+        Args:
+            token: what was shown.
+            source: the address it came from.
 
         Raises:
             ServiceFault: it could not be found out.

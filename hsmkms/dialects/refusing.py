@@ -16,6 +16,7 @@ from hsmkms.dialects.signatures import claimed_access_id
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hsmkms.core.credentials import Caller
     from hsmkms.dialects.base import RequestHead
 
 _logger = logging.getLogger(__name__)
@@ -40,3 +41,8 @@ def facts_of(head: RequestHead, error: errors.HsmkmsError, code: str) -> dict[st
     facts = {"code": code, "fault": type(error).__name__}
     claimed = claimed_access_id(head) if isinstance(error, errors.AuthenticationFault) else None
     return facts if claimed is None else facts | {"claimed_access_id": claimed}
+
+
+def facts_of_caller(caller: Caller | None) -> dict[str, str]:
+    """Return what the access log may say of who asked."""
+    return {} if caller is None else {"account": caller.account.name, "access_id": caller.access_id}

@@ -121,7 +121,7 @@ class HostChannel:
             _logger.error(
                 "host missed its deadline", extra={"host": self.name, "verb": type(verb).__name__, "seconds": seconds}
             )
-            self._give_up()
+            self.give_up()
             raise errors.TokenGaveNoAnswer from None
         except (frames.FrameTooLarge, msgspec.ValidationError) as error:
             field = frames.field_of(error) if isinstance(error, msgspec.ValidationError) else "the whole"
@@ -131,21 +131,24 @@ class HostChannel:
             self._calls.pop(number, None)
         if isinstance(answer, Fault):
             if answer.kind is FaultKind.SICK:
-                self._give_up()
+                self.give_up()
             raise error_of(answer)
         if not isinstance(answer, expected):
-            self._give_up()
+            self.give_up()
             raise errors.InternalFault
         return answer
 
-    async def attach(self, deployment: Deployment, seconds: float = ATTACH_SECONDS) -> None:
+    async def attach(self, deployment: Deployment, seconds: float = ATTACH_SECONDS) -> messages.Attached:
         """Have the host find and prove the deployment's objects; every other verb needs it first.
+
+        Returns:
+            What the token did for this host.
 
         Raises:
             TokenUnusable: an object is absent, doubled or not what it was; nothing was created.
             TokenNotAsked, TokenGaveNoAnswer: the host died or missed the deadline.
         """
-        await self.call(messages.Attach(place=Place.of(deployment)), messages.Attached, seconds)
+        return await self.call(messages.Attach(place=Place.of(deployment)), messages.Attached, seconds)
 
     async def initialise(
         self, deployment: Deployment, seconds: float = INITIALISE_SECONDS
@@ -176,10 +179,10 @@ class HostChannel:
     async def close(self) -> None:
         """End the channel, and with it the host; calls in flight fail."""
         self._on_closed = None
-        self._give_up()
+        self.give_up()
         await asyncio.gather(self._receiving, return_exceptions=True)
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
         """Close, fail what is in flight, and tell the owner: once."""
         if self._closed:
             return
@@ -204,4 +207,4 @@ class HostChannel:
         except (frames.FrameTooLarge, msgspec.DecodeError):
             _logger.error("malformed reply", extra={"host": self.name})
         finally:
-            self._give_up()
+            self.give_up()

@@ -4,8 +4,9 @@ Laws:
 
 - never reaches `pkcs11`: this runs in the web process;
 - a host is used only after `Attach` succeeded on it, for the duties it was added for, and for at most as many calls at
-  a time as it has sessions;
-- a call waits a bounded time for a free host, then a bounded time for its answer;
+  a time as it has sessions; one for which the token did less than what is offered is not used;
+- a call waits a bounded time for a free host, among a bounded number, then a bounded time for its answer; who comes
+  first is served first, so that whoever wants to be fair to several callers lets few of them in at a time;
 - a host that died, hung or found the token sick is out of the pool at once, and `on_lost` is told.
 """
 
@@ -15,11 +16,12 @@ import asyncio
 import itertools
 import logging
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hsmkms.core.ciphertexts import MOST_CIPHERTEXT_BYTES
-from hsmkms.core.errors import CiphertextInvalid, TokenNotAsked
+from hsmkms.core.errors import CiphertextInvalid, TokenGaveNoAnswer, TokenNotAsked, TokenUnavailable
 from hsmkms.core.ids import PairId
 from hsmkms.core.material import Fingerprint, SealedMaterial
 from hsmkms.core.ports import DataKey, MaterialEvidence
@@ -27,7 +29,7 @@ from hsmkms.core.secrets import Plaintext, SecretKey
 from hsmkms.core.tickets import FreshPair
 from hsmkms.hsm import messages
 from hsmkms.hsm.channel import ATTACH_SECONDS, PROBE_SECONDS, HostChannel
-from hsmkms.hsm.parts import Held, Identity
+from hsmkms.hsm.parts import Head, Held, Identity
 from hsmkms.hsm.settings import Duty
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from hsmkms.core.ciphertexts import CipherAlgorithm
     from hsmkms.core.custody import Deployment
+    from hsmkms.core.events import AuditHead
     from hsmkms.core.ports import HeldMaterial, ImportOrder
     from hsmkms.core.records import RecordIdentity
     from hsmkms.core.wrapping import WrappingAlgorithm
@@ -47,6 +50,8 @@ AnswerT = TypeVar("AnswerT", bound=messages.Answer)
 
 
 ALL_DUTIES: Final = frozenset(Duty)
+_ATTACH_AGAIN_SECONDS: Final = 6.0
+"""How long a host may take to attach once another one has; doubled by each that did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class PoolLimits:
 
     queue_seconds: float = 5.0
     """Waiting for a free host."""
+    most_waiting: int = 1024
+    """For a free host; one more is refused at once."""
     verb_timeout_seconds: float = 10.0
     """Any verb but those below."""
     pair_timeout_seconds: float = 120.0
@@ -70,6 +77,7 @@ class _Seat:
     channel: HostChannel
     sessions: int
     duties: frozenset[Duty]
+    attached: messages.Attached
     taken: int = 0
     last_taken: int = 0
     """When, as a number that grows with every place taken in the pool."""
@@ -100,6 +108,7 @@ class HostPool:
         self._open = not probe_first
         self._turns = itertools.count(1)
         self._closed = False
+        self._attach_seconds = self._limits.attach_timeout_seconds
         self._seats: dict[str, _Seat] = {}
         self._waiting: dict[Duty, deque[asyncio.Future[_Seat]]] = {duty: deque() for duty in Duty}
         self._algorithms: frozenset[WrappingAlgorithm] = frozenset()
@@ -123,17 +132,32 @@ class HostPool:
         """
         channel = await HostChannel.open(host_id, connection, self._lost)
         try:
-            await channel.attach(self._deployment, self._limits.attach_timeout_seconds)
-        except BaseException:
+            attached = await channel.attach(self._deployment, self._attach_seconds)
+            self._require_able(host_id, attached)
+        except BaseException as error:
+            if isinstance(error, TokenUnavailable):
+                self._attach_seconds = min(2 * self._attach_seconds, self._limits.attach_timeout_seconds)
             await channel.close()
             raise
+        self._attach_seconds = min(_ATTACH_AGAIN_SECONDS, self._limits.attach_timeout_seconds)
         if self._closed or not channel.usable:
             await channel.close()
             raise TokenNotAsked
-        seat = _Seat(channel, sessions, frozenset(duties))
+        seat = _Seat(channel, sessions, frozenset(duties), attached)
         self._seats[host_id] = seat
         for _ in range(sessions):
             self._offer(seat)
+
+    def _require_able(self, host_id: str, attached: messages.Attached) -> None:
+        """Return if the token did for a host all that is offered.
+
+        Raises:
+            TokenGaveNoAnswer: it did less, for a moment, and this host would refuse that for its whole life.
+        """
+        missing = {*(self._algorithms - attached.algorithms), *(self._ciphers - attached.ciphers)}
+        if missing:
+            _logger.error("a host does less than the token", extra={"host": host_id, "missing": sorted(missing)})
+            raise TokenGaveNoAnswer
 
     def _lost(self, channel: HostChannel) -> None:
         seat = self._seats.get(channel.name)
@@ -188,8 +212,11 @@ class HostPool:
         return seat
 
     async def _wait_for_seat(self, duty: Duty) -> _Seat:
+        waiting = self._waiting[duty]
+        if len(waiting) >= self._limits.most_waiting:
+            raise TokenNotAsked
         future: asyncio.Future[_Seat] = asyncio.get_running_loop().create_future()
-        self._waiting[duty].append(future)
+        waiting.append(future)
         try:
             async with asyncio.timeout(self._limits.queue_seconds):
                 return await future
@@ -198,6 +225,8 @@ class HostPool:
                 seat = future.result()
                 seat.taken -= 1
                 self._offer(seat)
+            with suppress(ValueError):
+                waiting.remove(future)  # while no host is there, nobody else would
             future.cancel()
             if isinstance(error, TimeoutError):
                 raise TokenNotAsked from None
@@ -249,6 +278,11 @@ class HostPool:
         report.require_usable()
         self._algorithms = report.working
         self._ciphers = report.working_ciphers
+        for host_id, seat in list(self._seats.items()):
+            try:
+                self._require_able(host_id, seat.attached)
+            except TokenGaveNoAnswer:
+                seat.channel.give_up()
         self._open = True
         return report
 
@@ -322,6 +356,16 @@ class HostPool:
     async def random(self, size: int) -> Plaintext:
         """See `core.ports.Hsm`."""
         return Plaintext((await self._call(messages.Random(size=size), messages.RandomMade)).content)
+
+    async def seal_head(self, deployment_id: str, head: AuditHead) -> bytes:
+        """See `core.ports.Hsm`."""
+        verb = messages.SealHead(deployment_id=deployment_id, head=Head.of(head))
+        return (await self._call(verb, messages.HeadSealed)).mac
+
+    async def holds_seal(self, deployment_id: str, head: AuditHead, mac: bytes) -> bool:
+        """See `core.ports.Hsm`."""
+        verb = messages.HoldsSeal(deployment_id=deployment_id, head=Head.of(head), mac=mac)
+        return (await self._call(verb, messages.SealCompared)).holds
 
     async def protect_secret(self, identity: RecordIdentity, secret: SecretKey) -> bytes:
         """See `core.ports.Hsm`."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TypeAlias
 
+from hsmkms.core.ciphertexts import CipherAlgorithm  # noqa: TC001 - as below
 from hsmkms.core.wrapping import WrappingAlgorithm  # noqa: TC001 - msgspec reads annotations at run time
 from hsmkms.hsm.parts import (
     Blob,
@@ -19,8 +20,10 @@ from hsmkms.hsm.parts import (
     Context,
     Count,
     CustodyItem,
+    Head,
     Held,
     Identity,
+    Mac,
     Name,
     Part,
     Place,
@@ -29,7 +32,7 @@ from hsmkms.hsm.parts import (
     Size,
     WrappedMaterial,
 )
-from hsmkms.hsm.report import TokenDescription, TokenReport  # noqa: TC001 - as above
+from hsmkms.hsm.report import HostProtection, TokenDescription, TokenReport  # noqa: TC001 - as above
 
 
 class _Message(Part, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
@@ -135,6 +138,21 @@ class Random(_Message, frozen=True):
     size: Size
 
 
+class SealHead(_Message, frozen=True):
+    """Make a MAC over a head of the deployment's audit trail."""
+
+    deployment_id: Name
+    head: Head
+
+
+class HoldsSeal(_Message, frozen=True):
+    """Compare a MAC with the one that `SealHead` makes."""
+
+    deployment_id: Name
+    head: Head
+    mac: Mac
+
+
 class ProtectSecret(_Message, frozen=True):
     """Encrypt a credential's secret and bind it to its access id; only a host of a command obeys."""
 
@@ -163,6 +181,8 @@ Verb: TypeAlias = (
     | ReEncrypt
     | MakeDataKey
     | Random
+    | SealHead
+    | HoldsSeal
     | ProtectSecret
     | OpenSecret
 )
@@ -197,6 +217,10 @@ class Fault(_Message, frozen=True):
 
 class Attached(_Message, frozen=True):
     """Every object was found and proved itself."""
+
+    algorithms: frozenset[WrappingAlgorithm] = frozenset()
+    """What a good value came through with, when this host tried."""
+    ciphers: frozenset[CipherAlgorithm] = frozenset()
 
 
 class Initialised(_Message, frozen=True):
@@ -265,6 +289,18 @@ class RandomMade(_Message, frozen=True):
     content: bytes
 
 
+class HeadSealed(_Message, frozen=True):
+    """The MAC over a head."""
+
+    mac: bytes
+
+
+class SealCompared(_Message, frozen=True):
+    """Whether the MAC is the one over the head."""
+
+    holds: bool
+
+
 class SecretProtected(_Message, frozen=True):
     """A credential's secret as a record."""
 
@@ -290,6 +326,8 @@ Answer: TypeAlias = (
     | Decryptable
     | DataKeyMade
     | RandomMade
+    | HeadSealed
+    | SealCompared
     | SecretProtected
     | SecretOpened
 )
@@ -314,8 +352,16 @@ class Reply(Part, frozen=True):
 
 
 class ReadyLine(Part, frozen=True):
-    """The one line of JSON that a host writes on its standard output: the token, or why it cannot start."""
+    """A line of JSON that a host writes on its standard output as it starts.
 
+    One that says `logging_in`, unless something was wrong before; then the token, or why the host cannot start.
+    """
+
+    logging_in: bool = False
+    """The next thing that the host does is to send the PIN (C_Login): from here on it must not be taken for unsent."""
     token: TokenDescription | None = None
+    protection: HostProtection | None = None
     pin_refused: bool = False
+    pin_unanswered: bool = False
+    """The token neither took nor refused the PIN; `unusable` says what it did."""
     unusable: str = ""

@@ -19,6 +19,7 @@ from hsmkms.core.ciphertexts import (
     MOST_PLAINTEXT_BYTES,
 )
 from hsmkms.core.custody import CustodyObject, CustodyRole
+from hsmkms.core.events import DIGEST_BYTES, MAC_BYTES, AuditHead
 from hsmkms.core.material import Edition
 from hsmkms.core.records import RecordIdentity, RecordKind
 
@@ -42,6 +43,8 @@ Context: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=MOST_CONTEXT_BYTES
 """As `core.ciphertexts` makes it canonical."""
 Size: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MOST_DATA_KEY_BYTES)]
 """Of a data key or of random bytes, in bytes."""
+Digest: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+Mac: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=MAC_BYTES, max_length=MAC_BYTES)]
 SecretValue: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=256)]
 
 
@@ -125,3 +128,19 @@ class Held(Part, frozen=True):
     def of(cls, material: HeldMaterial) -> Held:
         """Return the wire form of `material`."""
         return cls(owner=Identity.of(material.owner), record=material.record)
+
+
+class Head(Part, frozen=True):
+    """An `AuditHead` on the wire."""
+
+    sequence: Count
+    digest: Digest
+
+    @classmethod
+    def of(cls, head: AuditHead) -> Head:
+        """Return the wire form of `head`."""
+        return cls(sequence=head.sequence, digest=head.digest)
+
+    def core(self) -> AuditHead:
+        """Return the head itself."""
+        return AuditHead(self.sequence, self.digest)

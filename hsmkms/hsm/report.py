@@ -38,6 +38,15 @@ class TokenDescription(_Part, frozen=True):
     """Name of the set of known exceptions that applies to it."""
 
 
+class HostProtection(_Part, frozen=True):
+    """How well a host's memory is kept to itself, as the host found after it did what it could."""
+
+    dumpable: bool
+    """Whether other processes of its user may look into it."""
+    not_locked: str
+    """Why its memory may go to the swap; empty if it does not."""
+
+
 class LengthFinding(_Part, frozen=True):
     """What became of one plaintext of one length."""
 

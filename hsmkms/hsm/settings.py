@@ -1,6 +1,6 @@
 """What a host is told when it is started: as JSON on its standard input, never in its arguments.
 
-Law: the PIN is not in here, only the path of the file that the host itself reads.
+Law: the PIN is not in here, only where it is: the path of a file, or a descriptor, that the host itself reads.
 """
 
 from __future__ import annotations
@@ -49,12 +49,19 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     module: str
     """Path of the PKCS#11 module."""
     token_label: str
-    pin_file: str
     edition: Edition
+    pin_file: str | None = None
+    """The file that holds the PIN; None: `pin_fd` does."""
+    pin_fd: int | None = None
+    """A descriptor of what holds the PIN, to be inherited by the host; others may read from it, too."""
+    pin_key: str = "hsm.pin_file"
+    """The key of the configuration that named it, for sentences."""
     initialize_args: str | None = None
     """Parameter string for C_Initialize, which NSS needs; other modules need none."""
     sessions: int = 1
     purpose: HostPurpose = HostPurpose.SERVE
     env: dict[str, str] = {}
     """Variables for this host only, such as SOFTHSM2_CONF."""
+    dumpable: bool = False
+    """For tests: let other processes of the same user look into the host's memory."""
     log_level: str = "INFO"

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hsmkms.core.ciphertexts import NO_CONTEXT
+from hsmkms.core.credentials import EVERY_KEY
 from hsmkms.core.keys import DEFAULT_POLICY, KeyUsage, Origin, StatePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hsmkms.core.credentials import Role
+    from hsmkms.core.credentials import KeyScope, Role
     from hsmkms.core.ids import AccessId, Account, Instant, KeyId
     from hsmkms.core.keys import Key, KeyState
     from hsmkms.core.material import Edition
@@ -255,6 +256,8 @@ class KeyShown:
 
     key: Key
     state: KeyState
+    changed: bool = True
+    """False: a command that changes keys found it as it was to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,14 +287,17 @@ class ServiceShown:
     edition: Edition
     algorithms: Sequence[WrappingAlgorithm]
     keys: int
-    """How many keys the caller's account has."""
+    """How many keys the caller's account has, of those that the caller may have to do with."""
     most_keys: int
-    """How many it may have; 0: any number."""
+    """How many the account may have; 0: any number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
     """The command happened; there is nothing to show."""
+
+    changed: bool = True
+    """False: everything was as it was to be, such as by the same command before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +368,7 @@ class OpenCredential:
     account: Account
     roles: frozenset[Role]
     secret: SecretKey
+    scope: KeyScope = EVERY_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,3 +378,4 @@ class TokenHolder:
     access_id: AccessId
     account: Account
     roles: frozenset[Role]
+    scope: KeyScope = EVERY_KEY

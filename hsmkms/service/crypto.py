@@ -3,7 +3,7 @@
 Laws:
 
 - a ciphertext that does not decrypt is one error, whatever is wrong: form, key, generation, context, tag, or a key of
-  another account;
+  another account; but a credential that is limited to some keys hears that of every ciphertext of any other;
 - a use is counted before the token is called, and never given back;
 - what the token must do, it does or the request is refused: there is no other cipher to fall back on;
 - no plaintext is kept or logged; re-encryption does not bring it into this process.
@@ -18,7 +18,7 @@ from hsmkms.core.errors import CipherNotOffered, CiphertextInvalid, KeyNotFound
 from hsmkms.core.keys import KeyAction
 from hsmkms.core.ports import HeldMaterial
 from hsmkms.service.commands import DataKeyMade, Decrypted, Encrypted, RandomMade, ReEncrypted
-from hsmkms.service.rows import existing_key
+from hsmkms.service.rows import permitted_key
 
 if TYPE_CHECKING:
     from hsmkms.core.ciphertexts import CipherAlgorithm
@@ -51,7 +51,7 @@ class CryptoUseCases:
         """Encrypt with a key.
 
         Raises:
-            KeyNotFound: there is none of this id in this account.
+            KeyOutOfScope, KeyNotFound: by `existing_key`.
             KeyStateForbids: its state does not allow it.
             CipherNotOffered: the token does not do the edition's cipher.
             KeyUsedUp: the key has encrypted as often as one may.
@@ -64,6 +64,7 @@ class CryptoUseCases:
         """Decrypt with the key that the ciphertext names.
 
         Raises:
+            KeyOutOfScope: the caller's credential is limited to others.
             CiphertextInvalid: it does not decrypt.
             KeyStateForbids: the key's state does not allow it.
             CipherNotOffered: the token does not do the edition's cipher.
@@ -76,6 +77,7 @@ class CryptoUseCases:
         """Decrypt, and encrypt with another key or context; with the same ones only make sure that it decrypts.
 
         Raises:
+            KeyOutOfScope: the caller's credential is limited to others than one of the keys.
             KeyNotFound: the target is no key of this account.
             CiphertextInvalid: the ciphertext does not decrypt.
             KeyStateForbids: the state of one of the keys does not allow it.
@@ -97,7 +99,7 @@ class CryptoUseCases:
         """Make a data key in the token, encrypted with a key.
 
         Raises:
-            KeyNotFound, KeyStateForbids, CipherNotOffered, KeyUsedUp: as `encrypt`.
+            KeyOutOfScope, KeyNotFound, KeyStateForbids, CipherNotOffered, KeyUsedUp: as `encrypt`.
         """
         material = await self._to_encrypt(caller, command.key_id, command.policy)
         made = await self._hsm.make_data_key(material, command.size, command.context, shown=command.shown)
@@ -136,8 +138,7 @@ class CryptoUseCases:
     async def _material(self, caller: Caller, key_id: KeyId, action: KeyAction, policy: StatePolicy) -> HeldMaterial:
         now = self._clock.now()
         async with self._store.reading() as reading:
-            key = await existing_key(reading, caller.account.name, key_id, now)
-        policy.require(action, key.state(now))
+            key = await permitted_key(reading, caller, key_id, action, policy, now)
         material = key.usable_material(action, now)
         return HeldMaterial(
             records.of_material(key.account, key.key_id, self._edition, key.generation), material.record

@@ -8,7 +8,7 @@ Steps of an import, each leaving something true if the process dies right after 
 
 An attempt whose token call was not judged is given back. One that was judged and did not become an import is recorded
 as a refusal; if the database fails then, it stays counted, and the log has the rest. A repeated request is answered in
-step 1, and one that is repeated while the first is still under way gets the first one's answer.
+step 1, and one that is repeated before the first is answered gets the first one's answer (`joining`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core import records
@@ -42,6 +42,8 @@ from hsmkms.core.ports import ImportOrder
 from hsmkms.core.tickets import MOST_PAIR_FAILURES, Pair, Spending, Ticket, TicketState
 from hsmkms.core.wrapping import WRAPPING, WRAPPING_KEY_BYTES
 from hsmkms.service.commands import Done
+from hsmkms.service.joining import Joinable, Request
+from hsmkms.service.permissions import in_scope
 from hsmkms.service.rows import (
     end_ticket,
     event_of,
@@ -57,10 +59,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hsmkms.core.credentials import Caller
-    from hsmkms.core.ids import AccountName, Instant, KeyId, PairId
+    from hsmkms.core.ids import Instant, PairId
     from hsmkms.core.keys import Key
     from hsmkms.core.material import Edition, SealedMaterial
     from hsmkms.core.ports import Clock, Hsm, Store, Writing
+    from hsmkms.service.answering import FailureSchedule
     from hsmkms.service.commands import ImportMaterial
     from hsmkms.service.offering import Offer
 
@@ -85,18 +88,32 @@ class _Admitted:
     order: ImportOrder
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What an import changes, as it is now."""
+
+    key: Key
+    ticket: Ticket
+    pair: Pair
+
+
 class ImportUseCases:
     """Import key material."""
 
-    def __init__(self, store: Store, hsm: Hsm, clock: Clock, edition: Edition, offer: Offer) -> None:
-        """Work on `store` and `hsm`, with material of `edition`, by the algorithms of `offer`."""
+    def __init__(
+        self, store: Store, hsm: Hsm, clock: Clock, edition: Edition, *, offer: Offer, failures: FailureSchedule
+    ) -> None:
+        """Work on `store` and `hsm`, with material of `edition`, by the algorithms of `offer`.
+
+        Whoever calls answers what failed as `failures` says.
+        """
         self._store = store
         self._hsm = hsm
         self._clock = clock
         self._edition = edition
         self._offer = offer
         self._places = asyncio.Semaphore(MOST_IN_FLIGHT)
-        self._under_way: dict[tuple[AccountName, KeyId, bytes, Spending], asyncio.Task[Done]] = {}
+        self._joinable = Joinable(failures)
         self._trying: Counter[PairId] = Counter()
 
     async def import_material(self, caller: Caller, command: ImportMaterial) -> Done:
@@ -104,10 +121,10 @@ class ImportUseCases:
 
         Raises:
             ExpiryInvalid: the expiry is not later than now, or above the maximum.
-            KeyNotFound: there is no such key in this account.
+            KeyOutOfScope, KeyNotFound: by `existing_key`.
             KeyNotExternal: the key's material was generated in the token.
             KeyStateForbids: its state does not allow an import.
-            ImportTokenUnknown: the import token is none of ours.
+            ImportTokenUnknown: the import token is none of ours, or of a key that the caller may not know of.
             ImportTokenForeign: it is another key's, or another account's.
             ImportTokenOver: it is expired, exhausted, void or spent.
             NotOffered: its algorithm was offered when it was issued, and is no longer.
@@ -116,37 +133,47 @@ class ImportUseCases:
             MaterialLengthWrong: it is not of the edition's length.
             MaterialMismatch: the key once had other material.
             TokenUnavailable: too many imports were under way for too long, or the token did not judge this one.
+            ServiceOverloaded: too many that failed are not answered yet.
         """
         require_expiry(command.valid_to, self._clock.now())
         spending = Spending(hashlib.sha256(command.ciphertext).digest(), command.valid_to)
-        request = (caller.account.name, command.key_id, command.import_token.digest(), spending)
-        importing = self._under_way.get(request)
-        if importing is None:
-            importing = self._under_way[request] = asyncio.create_task(self._in_turn(caller, command, spending))
-            importing.add_done_callback(lambda _: self._under_way.pop(request, None))
+        request = Request(
+            caller.account.name,
+            caller.scope,
+            command.key_id,
+            command.import_token.digest(),
+            spending,
+            tuple(command.policy.allowed[KeyAction.IMPORT_MATERIAL]),
+            command.algorithm_field,
+        )
+        importing = self._joinable.find(request)
+        if importing is not None:
+            return replace(await asyncio.shield(importing), changed=False)
+        importing = self._joinable.begin(request, self._in_turn(caller, command, request), caller.received)
         return await asyncio.shield(importing)
 
-    async def _in_turn(self, caller: Caller, command: ImportMaterial, spending: Spending) -> Done:
+    async def _in_turn(self, caller: Caller, command: ImportMaterial, request: Request) -> Done:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._places.acquire()
         except TimeoutError as error:
             raise TokenNotAsked from error
         try:
-            return await self._import(caller, command, spending)
+            return await self._import(caller, command, request)
         finally:
             self._places.release()
 
-    async def _import(self, caller: Caller, command: ImportMaterial, spending: Spending) -> Done:
+    async def _import(self, caller: Caller, command: ImportMaterial, request: Request) -> Done:
         async def admit(writing: Writing) -> _Admitted | None:
-            return await self._admit(writing, caller, command, spending)
+            return await self._admit(writing, caller, command, request.spending)
 
         admitted = await commit(self._store, admit)
         if admitted is None:
-            return Done()
+            return Done(changed=False)
+        self._joinable.count(request)
         self._trying[admitted.pair.pair_id] += 1
         try:
-            await self._try(caller, command, admitted, spending)
+            await self._try(caller, command, admitted, request.spending)
         finally:
             self._trying[admitted.pair.pair_id] -= 1
             if not self._trying[admitted.pair.pair_id]:
@@ -154,12 +181,9 @@ class ImportUseCases:
         return Done()
 
     async def _try(self, caller: Caller, command: ImportMaterial, admitted: _Admitted, spending: Spending) -> None:
-        async def bring(writing: Writing) -> None:
-            await self._bring(writing, caller, command, admitted, sealed, spending)
-
+        judged: SealedMaterial | HsmkmsError
         try:
-            sealed = await self._hsm.import_material(admitted.order)
-            await commit(self._store, bring)
+            judged = await self._hsm.import_material(admitted.order)
         except TokenNotAsked:
             await self._give_back(admitted, Ticket.never_tried)
             raise
@@ -168,27 +192,29 @@ class ImportUseCases:
             raise
         except RecordBroken as fault:  # of the pair: the ciphertext was not looked at
             await self._give_back(admitted, Ticket.never_tried)
-            await self._refuse(caller, admitted, fault)
+            await self._settle(caller, command, admitted, fault, spending)
             raise
         except (CallerFault, InternalFault) as fault:
-            await self._refuse(caller, admitted, fault)
-            if WRAPPING[admitted.ticket.algorithm].merges_refusals and isinstance(fault, _TELLING):
-                raise MaterialUndecryptable from fault
-            raise
+            judged = fault
+        refused = await self._settle(caller, command, admitted, judged, spending)
+        if WRAPPING[admitted.ticket.algorithm].merges_refusals and isinstance(refused, _TELLING):
+            raise MaterialUndecryptable from refused
+        if refused is not None:
+            raise refused
 
     async def _admit(
         self, writing: Writing, caller: Caller, command: ImportMaterial, spending: Spending
     ) -> _Admitted | None:
         """Make all checks and count the attempt; None when the request repeats what it already did."""
         now = self._clock.now()
-        key = await existing_key(writing, caller.account.name, command.key_id, now)
+        key = await existing_key(writing, caller, command.key_id, now)
         key.require_external()
         ticket = await writing.ticket(command.import_token.digest())
         own = ticket is not None and (ticket.account, ticket.key_id) == (key.account, key.key_id)
         if ticket is not None and own and _holds_what_it_brought(key, ticket, now) and ticket.repeats(spending, now):
             return None
         command.policy.require(KeyAction.IMPORT_MATERIAL, key.state(now))
-        if ticket is None:
+        if ticket is None or not (own or await in_scope(writing, caller, ticket.key_id)):
             raise ImportTokenUnknown
         if not own:
             raise ImportTokenForeign
@@ -224,20 +250,47 @@ class ImportUseCases:
             ciphertext=ciphertext,
         )
 
+    async def _settle(
+        self,
+        caller: Caller,
+        command: ImportMaterial,
+        admitted: _Admitted,
+        judged: SealedMaterial | HsmkmsError,
+        spending: Spending,
+    ) -> HsmkmsError | None:
+        """Commit what the token gave, or that it was refused, which is returned: by the token, or by the rules now.
+
+        Whatever it was refused for takes the same one transaction, so that how long that takes tells nothing.
+        """
+
+        async def settle(writing: Writing) -> HsmkmsError | None:
+            now = self._clock.now()
+            ticket = await same_ticket(writing, admitted.ticket)
+            pair = await pair_of(writing, ticket)
+            fault = judged if isinstance(judged, HsmkmsError) else None
+            try:
+                key = await existing_key(writing, caller, admitted.key.key_id, now)
+                if not isinstance(judged, HsmkmsError):
+                    await self._bring(writing, caller, command, _Rows(key, ticket, pair), judged, spending)
+            except CallerFault as rule:  # raised before anything was written
+                fault = fault or rule
+            if fault is not None:
+                await self._refuse(writing, caller, ticket, fault)
+            return fault
+
+        return await commit(self._store, settle)
+
     async def _bring(
         self,
         writing: Writing,
         caller: Caller,
         command: ImportMaterial,
-        admitted: _Admitted,
+        rows: _Rows,
         sealed: SealedMaterial,
         spending: Spending,
     ) -> None:
-        """Commit what the token gave, if the rules still allow it."""
-        now = self._clock.now()
-        key = await existing_key(writing, caller.account.name, admitted.key.key_id, now)
-        ticket = await same_ticket(writing, admitted.ticket)
-        pair = await pair_of(writing, ticket)
+        """Write what the token gave, if the rules still allow it."""
+        now, key, ticket, pair = self._clock.now(), rows.key, rows.ticket, rows.pair
         if _holds_what_it_brought(key, ticket, now) and ticket.repeats(spending, now):
             await writing.replace_pair(pair, pair.handed_back())
             return
@@ -278,28 +331,14 @@ class ImportUseCases:
 
         await commit(self._store, give_back)
 
-    async def _refuse(self, caller: Caller, admitted: _Admitted, fault: HsmkmsError) -> None:
+    async def _refuse(self, writing: Writing, caller: Caller, ticket: Ticket, fault: HsmkmsError) -> None:
         """Record a failed attempt, and end a ticket whose attempts are used up."""
-
-        async def refuse(writing: Writing) -> None:
-            now = self._clock.now()
-            ticket = await same_ticket(writing, admitted.ticket)
-            await writing.append(
-                event_of(
-                    caller,
-                    EventTag.MATERIAL_REFUSED,
-                    ticket.key_id,
-                    now,
-                    ticket=ticket.ticket_id,
-                    reason=type(fault).__name__,
-                    attempts=ticket.attempts,
-                )
-            )
-            settled = ticket.settled(now)
-            if settled is not ticket:
-                await end_ticket(writing, ticket, settled, ticket_event(caller, EventTag.TICKET_LAPSED, ticket, now))
-
-        await commit(self._store, refuse)
+        now = self._clock.now()
+        event = ticket_event(caller, EventTag.MATERIAL_REFUSED, ticket, now, reason=type(fault).__name__)
+        await writing.append(event)
+        settled = ticket.settled(now)
+        if settled is not ticket:
+            await end_ticket(writing, ticket, settled, ticket_event(caller, EventTag.TICKET_LAPSED, ticket, now))
 
 
 def _holds_what_it_brought(key: Key, ticket: Ticket, now: Instant) -> bool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hsmkms.core.tickets import FreshPair
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.service.commands import GetImportParameters
+    from hsmkms.service.limits import RateLimits
     from hsmkms.service.offering import Offer
     from hsmkms.service.pairs import PairPool
 
@@ -49,12 +50,22 @@ class IssuingSettings:
 class IssuingUseCases:
     """Get import parameters."""
 
-    def __init__(self, store: Store, clock: Clock, offer: Offer, *, pool: PairPool, settings: IssuingSettings) -> None:
-        """Work on `store`, with pairs from `pool`."""
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        offer: Offer,
+        *,
+        pool: PairPool,
+        limits: RateLimits,
+        settings: IssuingSettings,
+    ) -> None:
+        """Work on `store`, with pairs from `pool`, as often as `limits` lets an account."""
         self._store = store
         self._clock = clock
         self._offer = offer
         self._pool = pool
+        self._limits = limits
         self._settings = settings
 
     async def get_parameters(self, caller: Caller, command: GetImportParameters) -> ImportParameters:
@@ -62,13 +73,15 @@ class IssuingUseCases:
 
         Raises:
             NotOffered: neither token nor configuration offers the algorithm.
-            KeyNotFound: there is none of this id in this account.
+            KeyOutOfScope, KeyNotFound: by `existing_key`.
             KeyNotExternal: its material was generated in the token.
             KeyStateForbids: its state does not allow an import.
+            RequestRateExceeded: the account got too many lately.
         """
         self._offer.require(command.algorithm, command.algorithm_field)
         async with self._store.reading() as reading:
             await self._require_ready(reading, caller, command)
+        self._limits.admit_parameters(caller.account.name)
         token = ImportToken(base64.b64encode(secrets.token_bytes(IMPORT_TOKEN_BYTES)))
         fresh = None if self._tickets_per_pair(command.algorithm) > 1 else await self._pool.take()
         while True:
@@ -82,7 +95,7 @@ class IssuingUseCases:
 
     async def _require_ready(self, reading: Reading, caller: Caller, command: GetImportParameters) -> None:
         now = self._clock.now()
-        key = await existing_key(reading, caller.account.name, command.key_id, now)
+        key = await existing_key(reading, caller, command.key_id, now)
         key.require_external()
         command.policy.require(KeyAction.GET_PARAMETERS, key.state(now))
 

@@ -13,7 +13,8 @@ from hsmkms.core.ids import KeyId
 from hsmkms.core.keys import FIRST_GENERATION, Key, KeyAction, Material, Origin
 from hsmkms.core.ports import KeyFilter
 from hsmkms.service.commands import Done, KeyShown, KeysShown
-from hsmkms.service.rows import event_of, existing_key
+from hsmkms.service.permissions import require_in_scope, require_new_in_scope
+from hsmkms.service.rows import event_of, existing_key, permitted_key
 from hsmkms.service.transactions import commit
 
 if TYPE_CHECKING:
@@ -48,14 +49,17 @@ class KeyUseCases:
         """Create a key; material that the token generates is committed together with it.
 
         Raises:
+            KeyOutOfScope: the caller's credential is limited to keys with tags of which this one has none.
             TooManyKeys: the account has as many as it may have.
             AliasTaken: another key of the account has the alias.
         """
+        key_id = KeyId(str(uuid.uuid4()))
+        require_new_in_scope(caller, key_id, command.tags)
         if self._most_keys and command.origin is Origin.GENERATED:
             async with self._store.reading() as reading:
                 await self._require_room(reading, caller)  # before the token generates for nothing
         key = Key(
-            key_id=KeyId(str(uuid.uuid4())),
+            key_id=key_id,
             account=caller.account.name,
             alias=command.alias,
             description=command.description,
@@ -79,18 +83,20 @@ class KeyUseCases:
         """Show one key.
 
         Raises:
-            KeyNotFound: there is none of this id in this account.
+            KeyOutOfScope, KeyNotFound: by `existing_key`.
         """
         async with self._store.reading() as reading:
-            return self._shown(await existing_key(reading, caller.account.name, command.key_id, self._clock.now()))
+            return self._shown(await existing_key(reading, caller, command.key_id, self._clock.now()))
 
     async def describe_all(self, caller: Caller, command: DescribeKeys) -> KeysShown:
         """Show several keys.
 
         Raises:
+            KeyOutOfScope: the caller's credential is limited to others than one of them.
             KeyNotFound: one of them does not exist in this account.
         """
         async with self._store.reading() as reading:
+            await require_in_scope(reading, caller, *command.key_ids)
             keys = await reading.keys(caller.account.name, command.key_ids)
         now = self._clock.now()
         if {key.key_id for key in keys if not key.gone(now)} != set(command.key_ids):
@@ -98,7 +104,7 @@ class KeyUseCases:
         return KeysShown(len(keys), tuple(self._shown(key) for key in keys))
 
     async def list(self, caller: Caller, command: ListKeys) -> KeysShown:
-        """Show a part of the account's keys."""
+        """Show a part of the account's keys, of those that the caller may have to do with."""
         wanted = KeyFilter(
             caller.account.name,
             command.states,
@@ -107,6 +113,7 @@ class KeyUseCases:
             command.search,
             command.newest_first,
             command.tags,
+            caller.scope,
         )
         now = self._clock.now()
         async with self._store.reading() as reading:
@@ -117,7 +124,7 @@ class KeyUseCases:
         """Enable or disable a key; one that already is as wanted stays untouched.
 
         Raises:
-            KeyNotFound: there is none of this id in this account.
+            KeyOutOfScope, KeyNotFound: by `existing_key`.
             KeyStateForbids: its state does not allow it.
         """
 
@@ -130,14 +137,16 @@ class KeyUseCases:
         """Enable or disable several keys, all or none.
 
         Raises:
-            KeyNotFound: there is no key of one of these ids in this account.
+            KeyOutOfScope, KeyNotFound: by `existing_key`, of one of them.
             KeyStateForbids: the state of one of them does not allow it.
         """
 
         async def change(writing: Writing) -> Done:
-            for key_id in command.key_ids:
+            switched = [
                 await self._switch(writing, caller, key_id, on=command.on, policy=command.policy)
-            return Done()
+                for key_id in command.key_ids
+            ]
+            return Done(changed=any(each.changed for each in switched))
 
         return await commit(self._store, change)
 
@@ -145,37 +154,37 @@ class KeyUseCases:
         self, writing: Writing, caller: Caller, key_id: KeyId, *, on: bool, policy: StatePolicy
     ) -> KeyShown:
         now = self._clock.now()
-        key = await existing_key(writing, caller.account.name, key_id, now)
-        policy.require(KeyAction.ENABLE if on else KeyAction.DISABLE, key.state(now))
-        if key.switched_on is not on:
+        action = KeyAction.ENABLE if on else KeyAction.DISABLE
+        key = await permitted_key(writing, caller, key_id, action, policy, now)
+        changed = key.switched_on is not on
+        if changed:
             key = await writing.replace_key(key, key.switched(on=on))
             tag = EventTag.KEY_ENABLED if on else EventTag.KEY_DISABLED
             await writing.append(event_of(caller, tag, key.key_id, now))
-        return KeyShown(key, key.state(now))
+        return KeyShown(key, key.state(now), changed)
 
     async def relabel(self, caller: Caller, command: RelabelKey) -> KeyShown:
         """Change a key's alias or description; one that already is as wanted stays untouched.
 
         Raises:
-            KeyNotFound: there is none of this id in this account.
+            KeyOutOfScope, KeyNotFound: by `existing_key`.
             KeyStateForbids: it is scheduled for deletion.
             AliasTaken: another key of the account has the alias.
         """
 
         async def change(writing: Writing) -> KeyShown:
             now = self._clock.now()
-            key = await existing_key(writing, caller.account.name, command.key_id, now)
-            command.policy.require(KeyAction.RELABEL, key.state(now))
+            key = await permitted_key(writing, caller, command.key_id, KeyAction.RELABEL, command.policy, now)
             wanted = replace(
                 key,
                 alias=key.alias if command.alias is None else command.alias,
                 description=key.description if command.description is None else command.description,
             )
-            if wanted != key:
-                changed = {"alias": wanted.alias != key.alias, "description": wanted.description != key.description}
+            changed = {"alias": wanted.alias != key.alias, "description": wanted.description != key.description}
+            if any(changed.values()):
                 key = await writing.replace_key(key, wanted)
                 await writing.append(event_of(caller, EventTag.KEY_RELABELLED, key.key_id, now, **changed))
-            return KeyShown(key, key.state(now))
+            return KeyShown(key, key.state(now), any(changed.values()))
 
         return await commit(self._store, change)
 
@@ -183,14 +192,14 @@ class KeyUseCases:
         """Remove imported material; the key and its fingerprint stay.
 
         Raises:
-            KeyNotFound: there is no such key in this account.
+            KeyOutOfScope, KeyNotFound: by `existing_key`.
             KeyNotExternal: its material was generated in the token.
             KeyStateForbids: its state does not allow it.
         """
 
         async def delete(writing: Writing) -> Done:
             now = self._clock.now()
-            key = await existing_key(writing, caller.account.name, command.key_id, now)
+            key = await existing_key(writing, caller, command.key_id, now)
             key.require_external()
             command.policy.require(KeyAction.DELETE_MATERIAL, key.state(now))
             await writing.replace_key(key, key.without_material())
@@ -200,9 +209,13 @@ class KeyUseCases:
         return await commit(self._store, delete)
 
     async def count(self, caller: Caller) -> int:
-        """Return how many keys the caller's account has."""
+        """Return how many keys of its account the caller may have to do with."""
+        account, now = caller.account.name, self._clock.now()
         async with self._store.reading() as reading:
-            return await reading.count_keys(caller.account.name, self._clock.now())
+            if caller.scope.limited:
+                wanted = KeyFilter(account, scope=caller.scope)
+                return (await reading.list_keys(wanted, now, offset=0, limit=1)).total
+            return await reading.count_keys(account, now)
 
     @property
     def most_keys(self) -> int:

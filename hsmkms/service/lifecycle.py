@@ -13,7 +13,7 @@ from hsmkms.core.events import EventTag
 from hsmkms.core.ids import later
 from hsmkms.core.keys import KeyAction, Origin
 from hsmkms.service.commands import KeyShown
-from hsmkms.service.rows import end_ticket, event_of, existing_key, ticket_event
+from hsmkms.service.rows import end_ticket, event_of, existing_key, permitted_key, ticket_event
 from hsmkms.service.transactions import commit
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class LifecycleUseCases:
         """Put a key into the archive, or take it out as it was before.
 
         Raises:
-            KeyNotFound: there is none of this id in this account.
+            KeyOutOfScope, KeyNotFound: by `existing_key`.
             KeyStateForbids: its state does not allow it.
         """
         action = KeyAction.ARCHIVE if command.archived else KeyAction.CANCEL_ARCHIVE
@@ -44,8 +44,7 @@ class LifecycleUseCases:
 
         async def change(writing: Writing) -> KeyShown:
             now = self._clock.now()
-            key = await existing_key(writing, caller.account.name, command.key_id, now)
-            command.policy.require(action, key.state(now))
+            key = await permitted_key(writing, caller, command.key_id, action, command.policy, now)
             key = await writing.replace_key(key, replace(key, archived=command.archived))
             await writing.append(event_of(caller, tag, key.key_id, now))
             return KeyShown(key, key.state(now))
@@ -56,14 +55,14 @@ class LifecycleUseCases:
         """Delete a key some days from now; until then it can do nothing but be kept.
 
         Raises:
-            KeyNotFound: there is none of this id in this account.
+            KeyOutOfScope, KeyNotFound: by `existing_key`.
             KeyStateForbids: its state does not allow it.
         """
 
         async def change(writing: Writing) -> KeyShown:
             now = self._clock.now()
-            key = await existing_key(writing, caller.account.name, command.key_id, now)
-            command.policy.require(KeyAction.SCHEDULE_DELETION, key.state(now))
+            action = KeyAction.SCHEDULE_DELETION
+            key = await permitted_key(writing, caller, command.key_id, action, command.policy, now)
             for ticket in await writing.live_tickets(key.key_id):
                 voided = ticket_event(caller, EventTag.TICKET_VOIDED, ticket, now)
                 await end_ticket(writing, ticket, ticket.voided(), voided)
@@ -78,14 +77,14 @@ class LifecycleUseCases:
         """Keep a key whose deletion is scheduled: Disabled, or PendingImport if it holds no material.
 
         Raises:
-            KeyNotFound: there is none of this id in this account.
+            KeyOutOfScope, KeyNotFound: by `existing_key`.
             KeyStateForbids: no deletion is scheduled.
         """
 
         async def change(writing: Writing) -> KeyShown:
             now = self._clock.now()
-            key = await existing_key(writing, caller.account.name, command.key_id, now)
-            command.policy.require(KeyAction.CANCEL_DELETION, key.state(now))
+            action = KeyAction.CANCEL_DELETION
+            key = await permitted_key(writing, caller, command.key_id, action, command.policy, now)
             key = await writing.replace_key(key, key.kept())
             await writing.append(event_of(caller, EventTag.DELETION_CANCELLED, key.key_id, now))
             return KeyShown(key, key.state(now))
@@ -96,12 +95,12 @@ class LifecycleUseCases:
         """Refuse, by the reason.
 
         Raises:
-            KeyNotFound: there is none of this id in this account.
+            KeyOutOfScope, KeyNotFound: by `existing_key`.
             RotationOfExternal: imported material is never replaced.
             RotationNotOffered: generated material is not, here.
         """
         async with self._store.reading() as reading:
-            key = await existing_key(reading, caller.account.name, command.key_id, self._clock.now())
+            key = await existing_key(reading, caller, command.key_id, self._clock.now())
         if key.origin is Origin.EXTERNAL:
             raise RotationOfExternal
         raise RotationNotOffered

@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from hsmkms.core.errors import InternalFault, KeyNotFound
+from hsmkms.core.errors import FieldInvalid, InternalFault, KeyNotFound
 from hsmkms.core.events import Event, EventTag
+from hsmkms.service.permissions import require_in_scope
 
 if TYPE_CHECKING:
-    from hsmkms.core.credentials import Caller
-    from hsmkms.core.ids import AccountName, Instant, KeyId
-    from hsmkms.core.keys import Key
+    from hsmkms.core.credentials import Caller, Credential
+    from hsmkms.core.ids import AccessId, Instant, KeyId
+    from hsmkms.core.keys import Key, KeyAction, StatePolicy
     from hsmkms.core.ports import Reading, Writing
     from hsmkms.core.tickets import Pair, Ticket
 
 
-async def existing_key(reading: Reading, account: AccountName, key_id: KeyId, now: Instant) -> Key:
-    """Return the account's key.
+ACCESS_ID: Final = "ACCESS_ID"
+"""What the commands call a credential's name."""
+_OPERATOR: Final = "operator"
+
+
+async def existing_key(reading: Reading, caller: Caller, key_id: KeyId, now: Instant) -> Key:
+    """Return a key that the caller may have to do with.
 
     Raises:
+        KeyOutOfScope: the caller's credential is limited to others; whether there is this one is not looked up.
         KeyNotFound: there is none of this id in this account, or its deletion is due.
     """
-    key = await reading.key(account, key_id)
+    await require_in_scope(reading, caller, key_id)
+    key = await reading.key(caller.account.name, key_id)
     if key is None or key.gone(now):
         raise KeyNotFound
+    return key
+
+
+async def permitted_key(
+    reading: Reading, caller: Caller, key_id: KeyId, action: KeyAction, policy: StatePolicy, now: Instant
+) -> Key:
+    """Return a key that the caller may have to do with, and whose state allows the action.
+
+    Raises:
+        KeyOutOfScope, KeyNotFound: as `existing_key`.
+        KeyStateForbids: its state does not allow it.
+    """
+    key = await existing_key(reading, caller, key_id, now)
+    policy.require(action, key.state(now))
     return key
 
 
@@ -59,14 +81,32 @@ async def end_ticket(writing: Writing, ticket: Ticket, ended: Ticket, event: Eve
     await writing.append(event)
 
 
+async def existing_credential(reading: Reading, access_id: AccessId) -> Credential:
+    """Return the credential of this access id.
+
+    Raises:
+        FieldInvalid: there is none.
+    """
+    found = await reading.credential(access_id)
+    if found is None:
+        raise FieldInvalid(ACCESS_ID, "there is no such credential; 'hsmkms credential list' shows those there are.")
+    return found
+
+
+def credential_event(tag: EventTag, credential: Credential, now: Instant, **detail: str | int | bool | None) -> Event:
+    """Return the audit event of what the operator did to a credential."""
+    named = {"access_id": credential.access_id, **detail}
+    return Event(tag, now, credential.account.name, _OPERATOR, detail=named)
+
+
 def event_of(caller: Caller, tag: EventTag, key_id: KeyId, now: Instant, **detail: str | int | bool | None) -> Event:
     """Return the audit event of what `caller` did to a key."""
     return Event(tag, now, caller.account.name, caller.access_id, key_id, caller.request_id, detail)
 
 
-def ticket_event(caller: Caller, tag: EventTag, ticket: Ticket, now: Instant) -> Event:
+def ticket_event(caller: Caller, tag: EventTag, ticket: Ticket, now: Instant, **detail: str) -> Event:
     """Return the audit event of what a request of `caller` did to a ticket."""
-    return event_of(caller, tag, ticket.key_id, now, ticket=ticket.ticket_id, attempts=ticket.attempts)
+    return event_of(caller, tag, ticket.key_id, now, ticket=ticket.ticket_id, attempts=ticket.attempts, **detail)
 
 
 def expired_event(key: Key, now: Instant, actor: str) -> Event:

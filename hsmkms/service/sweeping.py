@@ -4,7 +4,9 @@ Laws:
 
 - it only makes rows say what is already true: expired material is unusable, and an overdue ticket over, without it;
 - each step stands alone, and a step that finds the token or the database away is tried again in the next pass;
-- from expiry or deletion to the record's absence from the database's files: at most 60 s.
+- what cannot be undone, the end of a key or of its material, also needs a wall clock that went along with the time
+  that passed (`due_time`); keys that wait for it are named in the log;
+- from expiry or deletion to the record's absence from the database's files: at most 60 s after that.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from hsmkms.service.transactions import commit
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from hsmkms.core.ids import Instant, KeyId
     from hsmkms.core.keys import Key
     from hsmkms.core.ports import Clock, Store, Writing
     from hsmkms.core.tickets import Pair, Ticket
     from hsmkms.service.credentials import CredentialUseCases
+    from hsmkms.service.due_time import DueTime
 
 _logger = logging.getLogger(__name__)
 _BATCH: Final = 50
@@ -39,13 +43,22 @@ class Sweeper:
     """Expires material, deletes keys, lapses tickets, ends pairs, forgets secrets and erases what was deleted."""
 
     def __init__(
-        self, store: Store, clock: Clock, credentials: CredentialUseCases, *, parameters_valid_seconds: int
+        self,
+        store: Store,
+        clock: Clock,
+        due: DueTime,
+        credentials: CredentialUseCases,
+        *,
+        parameters_valid_seconds: int,
     ) -> None:
         """Work on `store`; a pair takes no tickets once it is `parameters_valid_seconds` old."""
         self._store = store
         self._clock = clock
+        self._due = due
         self._credentials = credentials
         self._parameters_valid_seconds = parameters_valid_seconds
+        self._named: frozenset[KeyId] = frozenset()
+        """Keys whose deletion waits for the clock, as the log knows."""
 
     async def keep_sweeping(self, every_seconds: float) -> None:
         """Take each step every so often; runs until it is cancelled.
@@ -85,6 +98,8 @@ class Sweeper:
                 "a background step failed and will be tried again",
                 extra={"step": step.__name__, "fault": type(fault).__name__},
             )
+        except Exception:  # a defect of ours in one step, or a row that somebody spoilt, must not end the others
+            _logger.exception("a background step failed and will be tried again", extra={"step": step.__name__})
 
     async def _drain(
         self, find: Callable[[], Awaitable[Sequence[Row]]], settle: Callable[[Writing, Row], Awaitable[None]]
@@ -106,24 +121,41 @@ class Sweeper:
 
     async def expire_material(self) -> None:
         """Remove material whose expiry has come."""
-        await self._drain(lambda: self._store.expired_keys(self._clock.now(), _BATCH), self._expire)
+        await self._drain(lambda: self._due_by_now(self._store.expired_keys), self._expire)
+
+    async def _due_by_now(self, find: Callable[[Instant, int], Awaitable[Sequence[Row]]]) -> Sequence[Row]:
+        now = self._due.now()
+        return () if now is None else await find(now, _BATCH)
 
     async def _expire(self, writing: Writing, seen: Key) -> None:
-        now = self._clock.now()
+        now = self._due.now()
         key = await writing.key(seen.account, seen.key_id)
-        if key is None or key.material is None or key.material.usable(now):
+        if now is None or key is None or key.material is None or key.material.usable(now):
             return
         await writing.replace_key(key, key.without_material())
         await writing.append(expired_event(key, now, _ACTOR))
 
     async def delete_keys(self) -> None:
         """Delete the keys whose deletion is due, and leave a tombstone of each."""
-        await self._drain(lambda: self._store.due_deletions(self._clock.now(), _BATCH), self._delete)
+        await self._name_waiting()
+        await self._drain(lambda: self._due_by_now(self._store.due_deletions), self._delete)
+
+    async def _name_waiting(self) -> None:
+        """Name the keys that end when the clock is trusted again, each once for as long as it waits; a batch at most.
+
+        Where the clock was behind when they were scheduled, and is right now, they end before their time.
+        """
+        waiting = self._due.now() is None
+        due = await self._store.due_deletions(self._clock.now(), _BATCH) if waiting else ()
+        found = frozenset(key.key_id for key in due)
+        if fresh := found - self._named:
+            _logger.error("keys are deleted once the wall clock is trusted", extra={"key_ids": sorted(fresh)})
+        self._named = found
 
     async def _delete(self, writing: Writing, seen: Key) -> None:
-        now = self._clock.now()
+        now = self._due.now()
         key = await writing.key(seen.account, seen.key_id)
-        if key is None or not key.gone(now):
+        if now is None or key is None or not key.gone(now):
             return
         await writing.delete_key(key, now)
         detail = {"due": key.deletion_due, "had_material": key.material is not None}

@@ -7,10 +7,6 @@ Laws of this room:
 - a sealed record lives in a row of its own, so that removing it deletes bytes rather than hides them;
 - what SQL decides (the state of a key, which ticket is over) agrees with `core`, and a test walks all cases of it;
 - portable SQL; what only SQLite can do is in `sqlite`, what only PostgreSQL can do will be in a module of its own;
+- what only asks where the database is (`urls`) does not load SQLAlchemy, which takes longer than all the rest;
 - no statement's parameter is ever logged, and only `HsmkmsError` leaves this room.
 """
-
-from hsmkms.store.database import SqlStore, open_store
-from hsmkms.store.versions import upgrade
-
-__all__ = ["SqlStore", "open_store", "upgrade"]

@@ -8,13 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from hsmkms.core.errors import StoreUnavailable, StoreUnusable
-from hsmkms.store import queries, sqlite
+from hsmkms.store import queries, sqlite, trail
 from hsmkms.store.failures import TRANSLATED
 from hsmkms.store.finishing import finished
 from hsmkms.store.initialising import SqlInitialising, deployment_in, plan_into
 from hsmkms.store.reading import SqlReading
-from hsmkms.store.rows import event_of, key_of, pair_of, ticket_of, tombstone_of
-from hsmkms.store.versions import file_of, require_current
+from hsmkms.store.rows import credential_of, key_of, pair_of, ticket_of, tombstone_of
+from hsmkms.store.urls import file_of
+from hsmkms.store.versions import require_current
 from hsmkms.store.writing import SqlWriting
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Executable, Row
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+    from hsmkms.core.credentials import Credential
     from hsmkms.core.custody import Deployment
-    from hsmkms.core.events import ChainedEvent
+    from hsmkms.core.events import AuditSeal, ChainedEvent
     from hsmkms.core.ids import Instant, KeyId
     from hsmkms.core.keys import Key
     from hsmkms.core.ports import Tombstone
@@ -212,9 +214,24 @@ class SqlStore:
         found = await self._read(queries.TOMBSTONE, {"key_id": key_id})
         return tombstone_of(found[0]) if found else None
 
+    async def credentials(self) -> Sequence[Credential]:
+        """Return every credential, by account and creation time."""
+        return [credential_of(row) for row in await self._read(queries.CREDENTIALS_LISTED, {})]
+
     async def events(self, after: int, limit: int) -> Sequence[ChainedEvent]:
         """Return at most `limit` events of a sequence above `after`, in the order of the trail."""
-        return [event_of(row) for row in await self._read(queries.EVENTS_AFTER, {"after": after, "limit": limit})]
+        async with self.reading() as reading:
+            return await trail.events(reading, after, limit)
+
+    async def last_seal(self) -> AuditSeal | None:
+        """Return the newest seal of the trail."""
+        async with self.reading() as reading:
+            return await trail.last_seal(reading)
+
+    async def seals(self, after: int, limit: int) -> Sequence[AuditSeal]:
+        """Return at most `limit` seals of events above the sequence `after`, in the order of the trail."""
+        async with self.reading() as reading:
+            return await trail.seals(reading, after, limit)
 
     async def _read(self, statement: Executable, parameters: Mapping[str, object]) -> Sequence[Row[Any]]:
         async with self.reading() as reading:

@@ -1,7 +1,7 @@
 """Every statement, built once: SQLAlchemy compiles each on its first use and finds it again.
 
-`judged_state`, `COUNT_KEYS`, `DUE_DELETIONS` and `OVERDUE_TICKETS` say in SQL what `Key.state`, `Key.gone` and
-`Ticket.end` say in Python; the contract suite holds each pair together.
+`judged_state`, `COUNT_KEYS`, `DUE_DELETIONS`, `OVERDUE_TICKETS` and `_in_scope` say in SQL what `Key.state`,
+`Key.gone`, `Ticket.end` and `KeyScope.holds` say in Python; the contract suite holds each pair together.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sqlalchemy import (
 from hsmkms.core.keys import KeyState
 from hsmkms.store.schema import (
     ACCOUNTS,
+    AUDIT_SEALS,
     CREDENTIALS,
     CUSTODY_OBJECTS,
     DEPLOYMENT,
@@ -45,6 +46,7 @@ from hsmkms.store.schema import (
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
+    from hsmkms.core.credentials import KeyScope
     from hsmkms.core.ids import Instant
     from hsmkms.core.ports import KeyFilter, TagFilter
 
@@ -73,6 +75,12 @@ EXPIRED_KEYS: Final = ANY_KEY.where(MATERIALS.c.valid_to <= NOW).order_by(MATERI
 DUE_DELETIONS: Final = ANY_KEY.where(KEYS.c.deletion_due <= NOW).order_by(KEYS.c.deletion_due).limit(LIMIT)
 USES_LEASED: Final = select(KEYS.c.uses_leased).where(KEYS.c.key_id == bindparam("key_id"))
 TOMBSTONE: Final = select(TOMBSTONES).where(TOMBSTONES.c.key_id == bindparam("key_id"))
+
+TAGS: Final = (
+    select(KEY_TAGS.c.name, KEY_TAGS.c.value)
+    .select_from(KEY_TAGS.join(KEYS))
+    .where(KEYS.c.account == bindparam("account"), KEYS.c.key_id == bindparam("key_id"))
+)
 
 ADD_KEY: Final = insert(KEYS)
 ADD_TAGS: Final = insert(KEY_TAGS)
@@ -113,6 +121,8 @@ def filtered(statement: Select[Any], wanted: KeyFilter, now: Instant) -> Select[
         statement = statement.where(KEYS.c.usage == wanted.usage.value)
     if wanted.search:
         statement = statement.where(_holds(wanted.search))
+    if wanted.scope.limited:
+        statement = statement.where(_in_scope(wanted.scope))
     return statement.where(*(_tagged(each) for each in wanted.tags))
 
 
@@ -142,6 +152,16 @@ def _tagged(wanted: TagFilter) -> ColumnElement[bool]:
         return false()
     tag = select(KEY_TAGS.c.key_id).where(KEY_TAGS.c.key_id == KEYS.c.key_id, KEY_TAGS.c.name == wanted.name)
     return (tag.where(KEY_TAGS.c.value.in_(values)) if values else tag).exists()
+
+
+def _in_scope(scope: KeyScope) -> ColumnElement[bool]:
+    named = KEYS.c.key_id.in_(sorted(scope.key_ids))
+    tags = [each for each in sorted(scope.tags) if all(map(_storable, each))]
+    if not tags:
+        return named
+    pairs = (and_(KEY_TAGS.c.name == name, KEY_TAGS.c.value == value) for name, value in tags)
+    tag = select(KEY_TAGS.c.key_id).where(KEY_TAGS.c.key_id == KEYS.c.key_id, or_(*pairs))
+    return or_(named, tag.exists())
 
 
 def _storable(text: str) -> bool:
@@ -204,16 +224,35 @@ ADD_ACCOUNT: Final = insert(ACCOUNTS).returning(ACCOUNTS.c.number)
 _ANY_CREDENTIAL: Final = select(CREDENTIALS, ACCOUNTS.c.number, ACCOUNTS.c.name).select_from(CREDENTIALS.join(ACCOUNTS))
 CREDENTIAL: Final = _ANY_CREDENTIAL.where(CREDENTIALS.c.access_id == bindparam("access_id"))
 CREDENTIAL_OF_TOKEN: Final = _ANY_CREDENTIAL.where(CREDENTIALS.c.token_digest == bindparam("token_digest"))
+CREDENTIALS_LISTED: Final = _ANY_CREDENTIAL.order_by(ACCOUNTS.c.name, CREDENTIALS.c.created_at, CREDENTIALS.c.access_id)
 ADD_CREDENTIAL: Final = insert(CREDENTIALS)
+REPLACE_CREDENTIAL: Final = update(CREDENTIALS).where(CREDENTIALS.c.access_id == bindparam("this"))
 
 # --- events ----------------------------------------------------------------------------------------------
 
 _NODE: Final = EVENTS.c.node == ""
-LAST_DIGEST: Final = select(EVENTS.c.digest).where(_NODE).order_by(EVENTS.c.sequence.desc()).limit(1)
+_BYTES: Final = case((func.typeof(EVENTS.c.digest) == "blob", EVENTS.c.digest)).label("digest")
+"""NULL for what is no bytes: a text, say, that the driver could not even decode."""
+HEAD: Final = select(EVENTS.c.sequence, _BYTES).where(_NODE).order_by(EVENTS.c.sequence.desc()).limit(1)
 EVENTS_AFTER: Final = (
-    select(EVENTS).where(_NODE, EVENTS.c.sequence > bindparam("after")).order_by(EVENTS.c.sequence).limit(LIMIT)
+    select(EVENTS).where(_NODE, EVENTS.c.sequence >= bindparam("first")).order_by(EVENTS.c.sequence).limit(LIMIT)
 )
+EVENT_SEQUENCES: Final = EVENTS_AFTER.with_only_columns(EVENTS.c.sequence)
+EVENT: Final = select(EVENTS).where(_NODE, EVENTS.c.sequence == bindparam("sequence"))
 ADD_EVENT: Final = insert(EVENTS)
+
+_SEALED_NODE: Final = AUDIT_SEALS.c.node == ""
+LAST_SEAL: Final = select(AUDIT_SEALS).where(_SEALED_NODE).order_by(AUDIT_SEALS.c.sequence.desc()).limit(1)
+SEALS_AFTER: Final = (
+    select(AUDIT_SEALS)
+    .where(_SEALED_NODE, AUDIT_SEALS.c.sequence >= bindparam("first"))
+    .order_by(AUDIT_SEALS.c.sequence)
+    .limit(LIMIT)
+)
+SEAL_SEQUENCES: Final = SEALS_AFTER.with_only_columns(AUDIT_SEALS.c.sequence)
+SEAL: Final = select(AUDIT_SEALS).where(_SEALED_NODE, AUDIT_SEALS.c.sequence == bindparam("sequence"))
+ADD_SEAL: Final = insert(AUDIT_SEALS)
+REMOVE_SEAL: Final = delete(AUDIT_SEALS).where(_SEALED_NODE, AUDIT_SEALS.c.block == bindparam("this"))
 
 # --- the deployment --------------------------------------------------------------------------------------
 

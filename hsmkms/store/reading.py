@@ -50,6 +50,11 @@ class SqlReading:
         found = {row.key_id: key_of(row) for row in rows}
         return [found[each] for each in key_ids if each in found]
 
+    async def tags(self, account: AccountName, key_id: KeyId) -> Mapping[str, str]:
+        """Return the tags of the account's key; none if there is no such key."""
+        rows = await self.rows(queries.TAGS, {"account": account, "key_id": key_id})
+        return {row.name: row.value for row in rows}
+
     async def list_keys(self, wanted: KeyFilter, now: Instant, *, offset: int, limit: int) -> KeyPage:
         """Return keys by creation time (then id), judged by their state at `now`."""
         rows = await self.rows(queries.keys_listed(wanted, now, offset=offset, limit=limit))

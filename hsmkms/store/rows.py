@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from hsmkms.core.credentials import Credential, Role
+from hsmkms.core.credentials import EVERY_KEY, Credential, KeyScope, Role
 from hsmkms.core.custody import CustodyObject, CustodyRole, Deployment
-from hsmkms.core.events import ChainedEvent, Event, EventTag
 from hsmkms.core.ids import Account
 from hsmkms.core.keys import Key, KeyUsage, Material, Origin
 from hsmkms.core.material import Edition, Fingerprint
@@ -192,6 +190,9 @@ def credential_of(row: Row[Any]) -> Credential:
         record=row.record,
         token_digest=row.token_digest,
         switched_on=row.switched_on,
+        scope=EVERY_KEY if row.scope is None else KeyScope.of_text(row.scope),
+        valid_to=row.valid_to,
+        replaced_by=row.replaced_by,
     )
 
 
@@ -204,36 +205,17 @@ def credential_values(credential: Credential) -> dict[str, object]:
         "record": credential.record,
         "token_digest": credential.token_digest,
         "created_at": credential.created_at,
-        "switched_on": credential.switched_on,
+        "scope": credential.scope.text() if credential.scope.limited else None,
+        **credential_life_values(credential),
     }
 
 
-def event_of(row: Row[Any]) -> ChainedEvent:
-    """Return the event of a row."""
-    detail: Mapping[str, str | int | bool | None] = json.loads(row.detail)
-    event = Event(
-        tag=EventTag(row.tag),
-        at=row.at,
-        account=row.account,
-        actor=row.actor,
-        key_id=row.key_id,
-        request_id=row.request_id,
-        detail=detail,
-    )
-    return ChainedEvent(row.sequence, row.digest, event)
-
-
-def event_values(event: Event, digest: bytes) -> dict[str, object]:
-    """Return the row of an event, but for its sequence."""
+def credential_life_values(credential: Credential) -> dict[str, object]:
+    """Return the columns of a credential's row that change."""
     return {
-        "tag": event.tag.value,
-        "at": event.at,
-        "account": event.account,
-        "actor": event.actor,
-        "key_id": event.key_id,
-        "request_id": event.request_id,
-        "detail": json.dumps(dict(event.detail), sort_keys=True),
-        "digest": digest,
+        "switched_on": credential.switched_on,
+        "valid_to": credential.valid_to,
+        "replaced_by": credential.replaced_by,
     }
 
 

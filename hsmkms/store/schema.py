@@ -5,7 +5,7 @@
 | deployment | what this database and its token are to each other; there is at most one row |
 | custody_objects | a long-lived object in the token, with its known answer |
 | accounts | a tenant; its number is what integer fields of an API show and is never given twice |
-| credentials | an access id, and what proves it: a sealed secret, or the SHA-256 of an auth token |
+| credentials | an access id, what proves it (a sealed secret, or the SHA-256 of an auth token), and what it may do |
 | keys | a customer's key; outlives its material, and keeps the fingerprint |
 | key_tags | a name and a value that a customer gave a key |
 | tombstones | what is left of a key that was deleted; refers to no key |
@@ -14,6 +14,7 @@
 | pairs | a wrapping pair that tickets have taken |
 | pair_secrets | its sealed private half: deleted at the pair's end |
 | events | the audit trail with its hash chain; refers to nothing, so that it outlives everything |
+| audit_seals | a MAC of the token over the trail up to an event: one for each thousand events |
 
 Instants are Unix time in milliseconds. `revision` is what compare-and-swap compares.
 """
@@ -107,6 +108,9 @@ CREDENTIALS: Final = Table(
     _instant("created_at"),
     Column("switched_on", Boolean, nullable=False),
     Column("token_digest", LargeBinary, nullable=True, unique=True),
+    Column("scope", Text, nullable=True),
+    _instant("valid_to", nullable=True),
+    Column("replaced_by", Text, nullable=True),
     CheckConstraint("(record IS NULL) <> (token_digest IS NULL)", name="one_proof"),
 )
 
@@ -244,3 +248,14 @@ EVENTS: Final = Table(
     sqlite_autoincrement=True,
 )
 Index("chain", EVENTS.c.node, EVENTS.c.sequence)
+
+AUDIT_SEALS: Final = Table(
+    "audit_seals",
+    METADATA,
+    Column("node", Text, primary_key=True, server_default=text("''")),
+    Column("block", BigInteger, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+)
+Index("sealed", AUDIT_SEALS.c.node, AUDIT_SEALS.c.sequence)

@@ -10,9 +10,7 @@ import logging
 import os
 import sqlite3
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote_to_bytes
 
 from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -20,6 +18,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from hsmkms.core.errors import StoreUnusable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 # At DEBUG the driver logs the parameters of every statement, and sealed records are among them.
 logging.getLogger("aiosqlite").setLevel(logging.WARNING)
 
-SCHEME: Final = "sqlite"
-"""Of `store.url`."""
 DRIVER: Final = "sqlite+aiosqlite"
 READERS: Final = 8
 """Connections that read at once: SQLite reads in threads of this process, so more than a few win nothing."""
@@ -40,6 +38,7 @@ _PRAGMAS: Final = (
     "PRAGMA secure_delete=ON",  # what is deleted is overwritten
     "PRAGMA foreign_keys=ON",
     "PRAGMA temp_store=MEMORY",  # no record in a temporary file
+    "PRAGMA trusted_schema=OFF",  # nothing in the file calls a function with effects
 )
 _WITHOUT_BEGIN: Final = "hsmkms_without_begin"
 _CHECKPOINT_WAIT_MS: Final = 50
@@ -59,6 +58,9 @@ _PASSING: Final = frozenset(
 )
 
 
+_UNDECODABLE: Final = "Could not decode to UTF-8"
+"""What the driver says of a text in the file that is none: it has no code for that."""
+
 _UNUSABLE: Final = {
     sqlite3.SQLITE_NOTADB: "is not a database",
     sqlite3.SQLITE_CORRUPT: "is a damaged database",
@@ -67,23 +69,6 @@ _UNUSABLE: Final = {
     sqlite3.SQLITE_AUTH: "cannot be opened",
     sqlite3.SQLITE_READONLY: "cannot be written",
 }
-
-
-def file_of(rest: str) -> Path:
-    """Return the database file that a URL names.
-
-    SQLAlchemy's `make_url` is not asked: it knows no way to write a question mark in a file's name.
-
-    Args:
-        rest: what follows `sqlite://`: a slash and the path, percent-encoded (RFC 3986).
-
-    Raises:
-        StoreUnusable: it names none.
-    """
-    path = os.fsdecode(unquote_to_bytes(rest.removeprefix("/")))
-    if not rest.startswith("/") or "?" in rest or path in {"", ":memory:"} or "\0" in path:
-        raise StoreUnusable("store.url must name a database file and nothing else: write sqlite:////path/to/hsmkms.db.")
-    return Path(path)
 
 
 def create_file(path: Path) -> None:
@@ -178,7 +163,7 @@ def is_passing(error: BaseException) -> bool | None:
         return None
     code = _primary_code(error)
     if code is None:  # the driver's own: operational if the connection is gone, else a defect of ours
-        return isinstance(error, sqlite3.OperationalError)
+        return isinstance(error, sqlite3.OperationalError) and not str(error).startswith(_UNDECODABLE)
     return code in _PASSING
 
 

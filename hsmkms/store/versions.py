@@ -7,15 +7,12 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import String, column, inspect, select, table
 
 from hsmkms.core.errors import HsmkmsError, StoreUnusable
-from hsmkms.store import sqlite
+from hsmkms.store import integrity, sqlite
 from hsmkms.store.failures import cause_of, meaning
+from hsmkms.store.urls import file_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +24,9 @@ Result = TypeVar("Result")
 
 VERSION_TABLE: Final = "hsmkms_schema"
 """Alembic's table under a name of ours, so that another program's database is not taken for one of ours."""
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+"""Alembic's scripts."""
 
-_MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _LOCK_SECONDS: Final = 60.0
 
 
@@ -51,7 +49,7 @@ async def upgrade(url: str) -> bool:
         Whether there was an older schema, which is up to date now.
 
     Raises:
-        StoreUnusable: it cannot be created, is of a newer version, or is no database of this program.
+        StoreUnusable: it cannot be created, is of a newer version, was changed, or is no database of this program.
         StoreUnavailable: another process kept it locked.
     """
     path = file_of(url)
@@ -64,24 +62,10 @@ async def require_current(path: Path, busy_seconds: float) -> None:
     """Return if the database has this program's schema.
 
     Raises:
-        StoreUnusable: there is none, it has another schema, or the file is no database.
+        StoreUnusable: there is none, it has another schema or not all of this one, or the file is no database.
         StoreUnavailable: another process kept it locked.
     """
     await _within(sqlite.looking_engine(path, busy_seconds), path, _require_current)
-
-
-def file_of(url: str) -> Path:
-    """Return the file of the database that `store.url` names.
-
-    Raises:
-        StoreUnusable: it names none, or another kind of database.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        raise StoreUnusable("store.url is not a URL: write sqlite:////path/to/hsmkms.db.")
-    if scheme != sqlite.SCHEME:
-        raise StoreUnusable("store.url names a database that is not supported: write sqlite:////path/to/hsmkms.db.")
-    return sqlite.file_of(rest)
 
 
 async def _within(engine: AsyncEngine, path: Path, step: Callable[[Connection, Path], Result]) -> Result:
@@ -126,6 +110,8 @@ def _require_ours(connection: Connection, path: Path) -> None:
             )
         case Version.FOREIGN:
             raise StoreUnusable(f"The database {path} belongs to another program; correct store.url.")
+        case Version.CURRENT:
+            integrity.require_untouched(connection, path, VERSION_TABLE)
         case _:
             return
 
@@ -135,26 +121,27 @@ def version_of(connection: Connection) -> Version:
     tables = inspect(connection).get_table_names()
     if VERSION_TABLE not in tables:
         return Version.FOREIGN if tables else Version.EMPTY
-    scripts = ScriptDirectory.from_config(_config())
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    present = context.get_current_revision()
-    if present == scripts.get_current_head():
+    statement = select(column("version_num", String)).select_from(table(VERSION_TABLE))
+    present = connection.execute(statement).scalar_one_or_none()
+    revisions = known_revisions()
+    if present == revisions[-1]:
         return Version.CURRENT
-    known = {each.revision for each in scripts.walk_revisions()}
-    return Version.OLDER if present is None or present in known else Version.NEWER
+    return Version.OLDER if present is None or present in revisions else Version.NEWER
+
+
+def known_revisions() -> list[str]:
+    """Return the revisions that this program can bring a schema to, oldest first: each file's name begins with its own.
+
+    Every start asks for them, and Alembic, which would read the files, takes longer to load than the rest of the store.
+    """
+    return sorted(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def _upgrade(connection: Connection, path: Path) -> bool:
     _require_ours(connection, path)  # again: now nobody else can change it
     found = version_of(connection)
     if found is not Version.CURRENT:
-        command.upgrade(_config(connection), "head")
+        from hsmkms.store import migrating  # noqa: PLC0415 - Alembic, which only a change of the schema needs
+
+        migrating.to_newest(connection)
     return found is Version.OLDER
-
-
-def _config(connection: Connection | None = None) -> Config:
-    config = Config(attributes={"connection": connection, "version_table": VERSION_TABLE})
-    # Read through a parser that expands percent signs.
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from hsmkms.core.errors import ChangedMeanwhile
+from hsmkms.core.errors import ChangedMeanwhile, InternalFault
+from hsmkms.core.events import DIGEST_BYTES, AuditHead
 from hsmkms.core.ids import Account
 from hsmkms.core.ports import Tombstone
 from hsmkms.store import queries
 from hsmkms.store.reading import SqlReading
 from hsmkms.store.rows import (
+    credential_life_values,
     credential_values,
-    event_values,
     key_values,
     material_values,
     pair_values,
@@ -20,6 +23,7 @@ from hsmkms.store.rows import (
     ticket_values,
     tombstone_values,
 )
+from hsmkms.store.trail import event_values, seal_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from hsmkms.core.credentials import Credential
-    from hsmkms.core.events import Event
+    from hsmkms.core.events import AuditSeal, Event
     from hsmkms.core.ids import AccountName, Instant, KeyId
     from hsmkms.core.keys import Key
     from hsmkms.core.tickets import Pair, Ticket
@@ -37,7 +41,12 @@ if TYPE_CHECKING:
 
 Revised = TypeVar("Revised", "Key", "Ticket", "Pair")
 
-_NOTHING_BEFORE = b""
+_logger = logging.getLogger(__name__)
+
+_NOTHING_BEFORE: Final = b""
+UNKNOWN_BEFORE: Final = hashlib.sha256(b"hsmkms audit: the digest before is not one").digest()
+"""In the place of a last digest that is none, which somebody wrote there: what happens then must be recorded all the
+same. Whoever verifies the trail finds the break at the event that was spoilt, or at the first one after it."""
 
 
 class SqlWriting(SqlReading):
@@ -137,14 +146,48 @@ class SqlWriting(SqlReading):
         """Insert a credential."""
         await self.run(queries.ADD_CREDENTIAL, credential_values(credential))
 
-    async def append(self, event: Event) -> None:
-        """Append to the audit trail."""
+    async def replace_credential(self, credential: Credential) -> None:
+        """Write `switched_on`, `valid_to` and `replaced_by` of the credential of this access id."""
+        values = {"this": credential.access_id, **credential_life_values(credential)}
+        if not (await self.run(queries.REPLACE_CREDENTIAL, values)).rowcount:
+            raise ChangedMeanwhile
+
+    async def append(self, *events: Event) -> None:
+        """Append to the audit trail, in this order."""
+        if not events:
+            return
         if self._last_digest is None:
-            last: bytes | None = (await self.run(queries.LAST_DIGEST)).scalar_one_or_none()
-            self._last_digest = _NOTHING_BEFORE if last is None else last
-        digest = self._chain(self._last_digest, event)
-        await self.run(queries.ADD_EVENT, event_values(event, digest))
+            self._last_digest = await self._digest_before()
+        rows, digest = [], self._last_digest
+        for event in events:
+            digest = self._chain(digest, event)
+            rows.append(event_values(event, digest))
+        added = await self.run(queries.ADD_EVENT, rows)
+        if added.rowcount != len(rows):
+            # A trigger can do so: what asked for the event must not happen without it.
+            _logger.error("the database did not keep what was appended to the audit trail")
+            self.failed = True
+            raise InternalFault
         self._last_digest = digest
+
+    async def _digest_before(self) -> bytes:
+        head = await self.head()
+        if head is None:
+            return _NOTHING_BEFORE
+        if type(head.digest) is bytes and len(head.digest) == DIGEST_BYTES:
+            return head.digest
+        _logger.error("the audit trail is broken: its last digest is none", extra={"sequence": head.sequence})
+        return UNKNOWN_BEFORE
+
+    async def head(self) -> AuditHead | None:
+        """Return the newest event's place and digest; None in an empty trail."""
+        row = (await self.run(queries.HEAD)).first()
+        return None if row is None else AuditHead(row.sequence, row.digest)
+
+    async def seal(self, seal: AuditSeal) -> None:
+        """Keep a seal of the trail, in the place of an older one of the same block."""
+        await self.run(queries.REMOVE_SEAL, {"this": seal.head.block})
+        await self.run(queries.ADD_SEAL, seal_values(seal))
 
     async def _swap(
         self,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import logging
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import ClientPayloadError, http_exceptions, web
@@ -40,21 +41,37 @@ class Limits:
     body_seconds: float = 10.0
     """From the end of the head to the end of the body."""
     head_seconds: float = 10.0
-    """From the start of a connection to the end of its first head."""
+    """From the start of a connection, its TLS handshake included, to the end of its first head."""
     idle_seconds: float = 75.0
     """Between two requests of a connection."""
     connections: int = 1000
-    """At a time; one more is closed at once. Fewer, where the system allows this process fewer descriptors."""
+    """At a time; one more takes the place of the one that has kept us waiting longest, and is closed at once if each of
+    them has a whole request. Fewer, where the system allows this process fewer descriptors."""
     ready_seconds: float = 5.0
     """For the readiness check to come to a result."""
 
 
-@dataclass(frozen=True, slots=True)
 class Health:
-    """What the health paths ask."""
+    """What the health paths ask: anybody may ask, so that it is found out for all who do at the same time."""
 
-    obstacle: Callable[[], Awaitable[str | None]]
-    """Return why the service cannot be used at present, or None when it can."""
+    def __init__(self, obstacle: Callable[[], Awaitable[str | None]]) -> None:
+        """Take what finds out why the service cannot be used at present; it returns None when it can."""
+        self._find_out = obstacle
+        self._finding_out: asyncio.Task[str | None] | None = None
+
+    async def obstacle(self, seconds: float) -> str | None:
+        """Return why the service cannot be used at present, or None when it can.
+
+        Raises:
+            TimeoutError: that was not found out in so many seconds.
+        """
+        if self._finding_out is None or self._finding_out.done():
+            self._finding_out = asyncio.create_task(self._found_out(seconds))
+        return await asyncio.shield(self._finding_out)
+
+    async def _found_out(self, seconds: float) -> str | None:
+        async with asyncio.timeout(seconds):
+            return await self._find_out()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,8 @@ class App:
     """In the order in which they are asked whether a request is theirs."""
     health: Health
     limits: Limits = field(default_factory=Limits)
+    behind_proxy: bool = False
+    """Whether every request comes from a proxy, which says for whom in X-Forwarded-For."""
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request and write its log line."""
@@ -89,7 +108,7 @@ class App:
         return response
 
     async def _reply(self, request: web.BaseRequest, request_id: RequestId) -> Reply:
-        head = _head(request)
+        head = self._head(request)
         if head.method in _READING_METHODS and head.path == "/healthz":
             return _plain(request_id, 200, {"status": "ok"}, _WELL)
         if head.method in _READING_METHODS and head.path == "/readyz":
@@ -98,13 +117,23 @@ class App:
         if dialect is None:
             return _plain(request_id, 404, {"error": "not found"})
         try:
-            reply = await dialect.answer(head, await self._body(request), request_id)
+            body = await self._body(request)
+            # A request has arrived with its last byte: if it had with its head, a client who keeps the rest back could
+            # choose when the periods end at which failed imports are answered.
+            reply = await dialect.answer(replace(head, received=time.monotonic()), body, request_id)
         except RequestFault as error:
             reply = dialect.refuse(head, error, request_id)
         except Exception:  # the last resort: logged whole, shown to nobody
             _logger.exception("a defect ended a request")
             reply = dialect.refuse(head, InternalFault(), request_id)
         return Reply(reply.status, reply.headers, reply.body, {"dialect": dialect.name, **reply.facts})
+
+    def _head(self, request: web.BaseRequest) -> RequestHead:
+        # aiohttp decodes the target as UTF-8 with escapes for stray bytes; this is its way back to the bytes.
+        target = request.raw_path.encode("utf-8", "surrogateescape").decode("latin-1")
+        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
+        source = (_forwarded_for(headers) if self.behind_proxy else None) or request.remote or ""
+        return RequestHead(request.method, target, headers, source)
 
     async def _body(self, request: web.BaseRequest) -> bytes:
         if (request.content_length or 0) > self.limits.body_bytes:
@@ -125,8 +154,7 @@ class App:
 
     async def _readiness(self, request_id: RequestId) -> Reply:
         try:
-            async with asyncio.timeout(self.limits.ready_seconds):
-                obstacle = await self.health.obstacle()
+            obstacle = await self.health.obstacle(self.limits.ready_seconds)
         except TimeoutError:
             obstacle = "the check did not come to a result in time"
         except Exception:  # the last resort: logged whole, shown to nobody
@@ -137,16 +165,22 @@ class App:
         return _plain(request_id, 503, {"status": "not ready", "reason": obstacle}, {"health": obstacle})
 
 
-def build_app(dialects: Sequence[Dialect], limits: Limits, health: Health) -> App:
+def build_app(dialects: Sequence[Dialect], limits: Limits, health: Health, *, behind_proxy: bool = False) -> App:
     """Return the handler that `hsmkms.web.server.serve` serves."""
-    return App(tuple(dialects), health, limits)
+    return App(tuple(dialects), health, limits, behind_proxy)
 
 
-def _head(request: web.BaseRequest) -> RequestHead:
-    # aiohttp decodes the target as UTF-8 with escapes for stray bytes; this is its way back to the bytes.
-    target = request.raw_path.encode("utf-8", "surrogateescape").decode("latin-1")
-    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
-    return RequestHead(request.method, target, headers)
+def _forwarded_for(headers: Sequence[tuple[str, str]]) -> str | None:
+    """Return the address that the nearest proxy had its request from; None if it names none.
+
+    Only the last value is the proxy's own: those before it are what the client sent.
+    """
+    lines = [value for name, value in headers if name.lower() == "x-forwarded-for"]
+    last = lines[-1].rpartition(",")[2].strip(" \t") if lines else ""
+    try:
+        return str(ipaddress.ip_address(last))
+    except ValueError:
+        return None
 
 
 def _plain(request_id: RequestId, status: int, members: dict[str, str], facts: Mapping[str, str] = _NONE) -> Reply:

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import ssl
-from typing import TYPE_CHECKING, Any, Final, cast
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, cast
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from hsmkms.core.errors import ConfigurationInvalid
+from hsmkms.web.connections import Connection, Server, Unspoken
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from hsmkms.web.app import App, Limits
+    from hsmkms.web.app import App
 
 _logger = logging.getLogger(__name__)
 
-SERVER: Final = "hsmkms"
-"""All that a reply says of the software: versions help those who look for holes."""
-
-_SERVER_ERRORS: Final = 500
-_OTHER_DESCRIPTORS: Final = 100
-"""For the database, the hosts and the libraries: connections must never take the last descriptor."""
+_BACKLOG: Final = 128
+_ACCEPTED_AT_A_TIME: Final = 16
+"""Far fewer than `_OTHER_DESCRIPTORS`: who gives way is closed only afterwards."""
+_ACCEPTING_AGAIN_SECONDS: Final = 1.0
 
 
 def tls_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
@@ -73,18 +71,24 @@ async def serve(
     """Serve `app` on `sock` until `stop` is set, then let what is in flight end within `shutdown_seconds`."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        cast("_Connection", request.protocol).first_head_arrived()
+        connection = cast("Connection", request.protocol)
+        connection.head_arrived(request.content)
+        if isinstance(request, Unspoken):
+            return connection.handle_error(request, HTTPStatus.BAD_REQUEST)
         response = await app(request)
         if stop.is_set():
             response.force_close()  # or the client would send its next request into a closing connection
         return response
 
-    runner = web.ServerRunner(_Server(handle, app.limits), shutdown_timeout=shutdown_seconds)
+    server = Server(handle, app.limits)
+    runner = web.ServerRunner(server, shutdown_timeout=shutdown_seconds)
     await runner.setup()
+    entrance = _Entrance(server, sock, ssl_context, app.limits.head_seconds)
     try:
-        await web.SockSite(runner, sock, ssl_context=ssl_context).start()
+        entrance.open()
         await stop.wait()
     finally:
+        await entrance.close()
         try:
             # aiohttp waits up to twice its timeout; the operator was promised once.
             async with asyncio.timeout(shutdown_seconds):
@@ -93,84 +97,73 @@ async def serve(
             _logger.warning("requests in flight were abandoned", extra={"shutdown_seconds": shutdown_seconds})
 
 
-class _Server(web.Server):
-    """Makes the connections: every request ends in one handler, whatever its target."""
+class _Entrance:
+    """Accepts connections: each is counted and has its deadline from then on, the TLS handshake included.
 
-    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], limits: Limits) -> None:
-        super().__init__(handler)
-        self._limits = limits
-        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most_connections = max(1, min(limits.connections, descriptors - _OTHER_DESCRIPTORS))
+    asyncio's own accepting counts nothing before the handshake, and writes a line to the log for each connection that
+    waits while there are no descriptors left.
+    """
 
-    @property
-    def full(self) -> bool:
-        """Whether there are more connections than may be."""
-        return len(self.connections) > self._most_connections
+    def __init__(
+        self, server: Server, listening: socket.socket, context: ssl.SSLContext | None, head_seconds: float
+    ) -> None:
+        self._server = server
+        self._listening = listening
+        self._context = context
+        self._head_seconds = head_seconds
+        self._loop = asyncio.get_running_loop()
+        self._again: asyncio.TimerHandle | None = None
+        self._beginning: set[asyncio.Task[None]] = set()
 
-    def __call__(self) -> web.RequestHandler:
-        limits = self._limits
-        return _Connection(
-            self,
-            head_seconds=limits.head_seconds,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=limits.idle_seconds,
-            access_log=None,
-            max_line_size=limits.header_bytes,
-            max_field_size=limits.header_bytes,
-            # What was signed is what is read, and nothing small may grow large.
-            auto_decompress=False,
-            lingering_time=limits.body_seconds,
+    def open(self) -> None:
+        self._listening.listen(_BACKLOG)
+        self._listening.settimeout(0)
+        self._loop.add_reader(self._listening, self._accept)
+
+    async def close(self) -> None:
+        """Accept no more; who has not shaken hands yet has no request that could be answered."""
+        if self._again is not None:
+            self._again.cancel()
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+        self._server.end_handshakes()
+        await asyncio.gather(*self._beginning, return_exceptions=True)
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_A_TIME):
+            try:
+                accepted, _ = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._pause(error)
+                return
+            connection = self._server.place_for(accepted)
+            if connection is None:
+                accepted.close()
+                continue
+            beginning = self._loop.create_task(self._begin(connection, accepted))
+            self._beginning.add(beginning)
+            beginning.add_done_callback(self._beginning.discard)
+
+    def _pause(self, error: OSError) -> None:
+        """Wait until descriptors are given back: the socket stays readable, and each look at it would fail alike."""
+        _logger.error("no connection can be accepted", extra={"fault": error.strerror})
+        self._loop.remove_reader(self._listening)
+        self._again = self._loop.call_later(
+            _ACCEPTING_AGAIN_SECONDS, self._loop.add_reader, self._listening, self._accept
         )
 
-
-class _Connection(web.RequestHandler):
-    """A connection with a deadline for its first head, whose replies do not say which software wrote them."""
-
-    __slots__ = ("_head_seconds", "_late", "_server")
-
-    def __init__(self, server: _Server, *, head_seconds: float, **settings: Any) -> None:  # noqa: ANN401 - aiohttp's
-        super().__init__(server, **settings)
-        self._server = server
-        self._head_seconds = head_seconds
-        self._late: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection, unless there are too many."""
-        super().connection_made(transport)
-        if self._server.full:
-            transport.close()
-        else:
-            self._late = asyncio.get_running_loop().call_later(self._head_seconds, transport.close)
-
-    def first_head_arrived(self) -> None:
-        """Take the deadline back."""
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Let go of the connection."""
-        self.first_head_arrived()
-        super().connection_lost(exc)
-
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Name the server, and send."""
-        resp.headers[hdrs.SERVER] = SERVER
-        return await super().finish_response(request, resp, start_time)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answer what is not HTTP; aiohttp's own answer repeats what it could not read."""
-        del request, message
-        _logger.info("not a request", extra={"status": status, "fault": type(exc).__name__})
-        body = b'{"error": "bad request"}' if status < _SERVER_ERRORS else b'{"error": "internal error"}'
-        response = web.Response(status=status, body=body, content_type="application/json")
-        response.force_close()
-        return response
+    async def _begin(self, connection: Connection, accepted: socket.socket) -> None:
+        seconds = self._head_seconds if self._context else None
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=self._context,
+                ssl_handshake_timeout=seconds,
+                ssl_shutdown_timeout=seconds,
+            )
+        except OSError as error:  # ssl.SSLError is one
+            self._server.forget(connection)
+            _logger.debug("no handshake", extra={"fault": type(error).__name__})

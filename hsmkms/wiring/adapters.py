@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,7 @@ from hsmkms.audit.chain import link
 from hsmkms.core.errors import StoreUnusable
 from hsmkms.core.ids import MILLISECONDS_PER_SECOND, Instant
 from hsmkms.hsm.settings import HostSettings
-from hsmkms.store.database import SqlStore, open_store
+from hsmkms.wiring import pins
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hsmkms.config import Settings
     from hsmkms.core.custody import Deployment
     from hsmkms.hsm.settings import HostPurpose
+    from hsmkms.store.database import SqlStore
 
 STORE_BUSY_SECONDS: Final = 10.0
 
@@ -30,19 +32,39 @@ class SystemClock:
         return Instant(time.time_ns() // (1_000_000_000 // MILLISECONDS_PER_SECOND))
 
 
+class LoopTimer:
+    """The event loop's clock; it is `time.monotonic`, by which the web room says when a request arrived."""
+
+    def seconds(self) -> float:
+        """Return the seconds since some moment in the past."""
+        return time.monotonic()
+
+    async def sleep_until(self, seconds: float) -> None:
+        """Return when `seconds` has come."""
+        await asyncio.sleep(max(0.0, seconds - time.monotonic()))
+
+
 def host_settings(settings: Settings, purpose: HostPurpose) -> HostSettings:
-    """Return what a host is told when it is started."""
+    """Return what a host is told when it is started.
+
+    Raises:
+        ConfigurationInvalid: the PIN is a credential of systemd's, and there is none.
+    """
     hsm = settings.hsm
+    pin_file = pins.pin_path(hsm)
     return HostSettings(
         module=str(hsm.module),
         token_label=hsm.token_label,
-        pin_file=str(hsm.pin_file),
+        pin_file=None if pin_file is None else str(pin_file),
+        pin_fd=hsm.pin_fd,
+        pin_key=pins.pin_key(hsm),
         edition=settings.edition,
         initialize_args=hsm.initialize_args,
         sessions=hsm.sessions_per_host,
         purpose=purpose,
         env=dict(hsm.env),
         log_level=settings.log.level,
+        dumpable=hsm.dumpable_processes,
     )
 
 
@@ -53,6 +75,8 @@ async def opened_store(settings: Settings) -> AsyncIterator[SqlStore]:
     Raises:
         StoreUnusable: it was never initialised, or is of another version.
     """
+    from hsmkms.store.database import open_store  # noqa: PLC0415 - SQLAlchemy: supervisor and clients do without
+
     store = await open_store(settings.store.url, chain=link, busy_seconds=STORE_BUSY_SECONDS)
     try:
         yield store

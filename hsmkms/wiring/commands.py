@@ -14,24 +14,21 @@ from hsmkms.hsm.client import HostPool, PoolLimits
 from hsmkms.hsm.settings import HostPurpose
 from hsmkms.hsm.spawn import spawn_host
 from hsmkms.service import deploying
-from hsmkms.service.auth_tokens import AuthTokenUseCases
-from hsmkms.service.credentials import CredentialUseCases
-from hsmkms.store.versions import upgrade
+from hsmkms.service.due_time import begin
+from hsmkms.wiring import pins
 from hsmkms.wiring.adapters import SystemClock, host_settings, opened_store, ready_deployment
+from hsmkms.wiring.boot_clock import ClockFile, SystemBootClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from hsmkms.config import Settings
-    from hsmkms.core.credentials import Role
     from hsmkms.core.custody import CustodyObject, Deployment
-    from hsmkms.core.ids import AccountName, KeyId
+    from hsmkms.core.ids import KeyId
     from hsmkms.core.keys import Key, KeyState
     from hsmkms.core.ports import MaterialEvidence, Tombstone
-    from hsmkms.hsm.report import TokenDescription, TokenReport
+    from hsmkms.hsm.report import HostProtection, TokenDescription, TokenReport
     from hsmkms.hsm.spawn import HostProcess
-    from hsmkms.service.auth_tokens import IssuedToken
-    from hsmkms.service.credentials import IssuedCredential
     from hsmkms.store.database import SqlStore
 
 
@@ -60,6 +57,14 @@ class InspectedKey:
         return self.key.fingerprint.matches(self.evidence.fingerprint)
 
 
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What `doctor` finds out."""
+
+    report: TokenReport
+    protection: HostProtection
+
+
 @asynccontextmanager
 async def attached(settings: Settings, store: SqlStore) -> AsyncIterator[HostPool]:
     """Start one host and attach it to the database's deployment for as long as the block runs.
@@ -81,7 +86,7 @@ async def attached(settings: Settings, store: SqlStore) -> AsyncIterator[HostPoo
 @asynccontextmanager
 async def _host(settings: Settings, purpose: HostPurpose) -> AsyncIterator[tuple[HostProcess, TokenDescription]]:
     """Run a host that has logged in, for as long as the block runs."""
-    process = await spawn_host(host_settings(settings, purpose), f"{purpose.value}-host")
+    process = await spawn_host(host_settings(pins.taken(settings), purpose), f"{purpose.value}-host")
     try:
         yield process, await process.ready()
     finally:
@@ -93,12 +98,17 @@ async def _host(settings: Settings, purpose: HostPurpose) -> AsyncIterator[tuple
 @asynccontextmanager
 async def _channel(settings: Settings, purpose: HostPurpose) -> AsyncIterator[tuple[HostChannel, TokenDescription]]:
     """Run a host for as long as the block runs, to speak to it alone; it is still to be attached."""
-    async with _host(settings, purpose) as (process, token):
-        channel = await HostChannel.open(process.name, process.socket)
-        try:
-            yield channel, token
-        finally:
-            await channel.close()
+    async with _host(settings, purpose) as (process, token), _opened(process) as channel:
+        yield channel, token
+
+
+@asynccontextmanager
+async def _opened(process: HostProcess) -> AsyncIterator[HostChannel]:
+    channel = await HostChannel.open(process.name, process.socket)
+    try:
+        yield channel
+    finally:
+        await channel.close()
 
 
 class _InitHost:
@@ -121,30 +131,16 @@ async def initialise(settings: Settings) -> Initialised:
     Raises:
         OperatorFault: token or database are not what the deployment needs; nothing was made in the token.
     """
+    from hsmkms.store.versions import upgrade  # noqa: PLC0415 - SQLAlchemy, as in `adapters`
+
     async with _channel(settings, HostPurpose.INIT) as (channel, token):
         upgraded = await upgrade(settings.store.url)
         async with opened_store(settings) as store:
             host = _InitHost(channel, token.serial)
             if await deploying.initialise(store, host, SystemClock(), settings.edition):
+                begin(SystemClock(), SystemBootClock(), ClockFile.beside(settings))
                 return Initialised.MADE
     return Initialised.UPGRADED if upgraded else Initialised.NOTHING
-
-
-async def create_credential(settings: Settings, account: AccountName, roles: frozenset[Role]) -> IssuedCredential:
-    """Make a credential, and its account if that is new."""
-    async with opened_store(settings) as store, attached(settings, store) as hsm:
-        return await CredentialUseCases(store, hsm, SystemClock(), settings.edition).create(account, roles)
-
-
-async def create_auth_token(settings: Settings, account: AccountName, roles: frozenset[Role]) -> IssuedToken:
-    """Make a credential with an auth token, and its account if that is new; no host is started.
-
-    Raises:
-        StoreUnusable: `init` was never run to its end.
-    """
-    async with opened_store(settings) as store:
-        await ready_deployment(store)
-        return await AuthTokenUseCases(store, SystemClock()).create(account, roles)
 
 
 async def inspect_key(settings: Settings, key_id: KeyId) -> InspectedKey | Tombstone:
@@ -169,10 +165,11 @@ async def inspect_key(settings: Settings, key_id: KeyId) -> InspectedKey | Tombs
             return InspectedKey(key, state, await hsm.inspect_material(owner, key.material.record))
 
 
-async def examine(settings: Settings) -> TokenReport:
-    """Return what the deployment's token does."""
+async def examine(settings: Settings) -> Examination:
+    """Return what the deployment's token does, and how a host's memory is kept."""
     async with opened_store(settings) as store:
         deployment = await ready_deployment(store)
-    async with _channel(settings, HostPurpose.SERVE) as (channel, _):
+    async with _host(settings, HostPurpose.SERVE) as (process, _), _opened(process) as channel:
         await channel.attach(deployment)
-        return await channel.probe()
+        assert process.protection is not None  # noqa: S101 - it is ready
+        return Examination(await channel.probe(), process.protection)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -24,32 +25,41 @@ from typing import TYPE_CHECKING, Final
 from hsmkms import config, log
 from hsmkms.core.errors import HsmkmsError, OperatorFault, TokenUnavailable, TokenUnusable
 from hsmkms.dialects.huawei.dialect import HuaweiDialect
+from hsmkms.dialects.tencent.binding import ActionBinding
 from hsmkms.dialects.tencent.dialect import TencentDialect
 from hsmkms.hsm.client import HostPool, PoolLimits
 from hsmkms.hsm.handover import WebEnd
-from hsmkms.hsm.process import die_with
+from hsmkms.hsm.process import die_with, keep_memory_private
 from hsmkms.hsm.settings import Duty
+from hsmkms.service.admission import Admission
+from hsmkms.service.answering import FailureSchedule
+from hsmkms.service.auditing import Trail
 from hsmkms.service.auth_tokens import AuthTokenUseCases
 from hsmkms.service.credentials import CredentialUseCases
 from hsmkms.service.crypto import CryptoUseCases
-from hsmkms.service.facade import Service, UseCases
+from hsmkms.service.due_time import DueTime
+from hsmkms.service.facade import Guards, Service, UseCases
 from hsmkms.service.importing import ImportUseCases
 from hsmkms.service.issuing import IssuingSettings, IssuingUseCases
 from hsmkms.service.keys import KeyUseCases
 from hsmkms.service.lifecycle import LifecycleUseCases
+from hsmkms.service.limits import RateLimits, Rates
 from hsmkms.service.offering import Offer
 from hsmkms.service.pairs import PairPool
+from hsmkms.service.sealing import Sealer
 from hsmkms.service.sweeping import Sweeper
 from hsmkms.service.uses import UseCounter
 from hsmkms.web.app import Health, Limits, build_app
 from hsmkms.web.server import serve, tls_context
-from hsmkms.wiring.adapters import SystemClock, opened_store, ready_deployment
+from hsmkms.wiring.adapters import LoopTimer, SystemClock, opened_store, ready_deployment
+from hsmkms.wiring.boot_clock import ClockFile, SystemBootClock
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Sequence
 
     from hsmkms.config import Settings
+    from hsmkms.core.custody import Deployment
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.dialects.base import Dialect
     from hsmkms.hsm.handover import OfferedHost
@@ -57,6 +67,8 @@ if TYPE_CHECKING:
     from hsmkms.store.database import SqlStore
 
 SWEEP_SECONDS: Final = 5.0
+LAST_SEAL_SECONDS: Final = 3.0
+"""For the last seal, when the service ends; what it does not cover is covered by the next start's first."""
 
 _logger = logging.getLogger("hsmkms.wiring.web_process")  # run as a program, its __name__ is __main__
 
@@ -68,19 +80,24 @@ class _Parts:
     service: Service
     pairs: PairPool
     sweeper: Sweeper
+    trail: Trail
+    sealer: Sealer
 
 
-def _assemble(settings: Settings, store: SqlStore, hsm: HostPool) -> _Parts:
-    clock, edition, importing = SystemClock(), settings.edition, settings.import_
+def _assemble(settings: Settings, store: SqlStore, hsm: HostPool, deployment: Deployment) -> _Parts:
+    clock, timer, edition, importing = SystemClock(), LoopTimer(), settings.edition, settings.import_
     pairs = PairPool(
         hsm, edition, ready_pairs=importing.ready_pairs, patience_seconds=settings.hsm.verb_timeout_seconds
     )
     offer = Offer(hsm, importing.wrapping_algorithms)
+    limits = _limits(settings, timer)
+    failures = FailureSchedule(timer, importing.failure_deadline_milliseconds / 1000)
     issuing = IssuingUseCases(
         store,
         clock,
         offer,
         pool=pairs,
+        limits=limits,
         settings=IssuingSettings(
             parameters_valid_seconds=importing.parameters_valid_seconds,
             tickets_per_pair=importing.tickets_per_pair,
@@ -92,20 +109,40 @@ def _assemble(settings: Settings, store: SqlStore, hsm: HostPool) -> _Parts:
         keys=KeyUseCases(store, hsm, clock, edition, most_keys=settings.limits.keys_per_account),
         lifecycle=LifecycleUseCases(store, clock),
         issuing=issuing,
-        imports=ImportUseCases(store, hsm, clock, edition, offer),
+        imports=ImportUseCases(store, hsm, clock, edition, offer=offer, failures=failures),
         crypto=CryptoUseCases(store, hsm, clock, edition, UseCounter(store)),
         credentials=credentials,
         auth_tokens=AuthTokenUseCases(store, clock),
     )
-    service = Service(edition, offer, use_cases)
-    sweeper = Sweeper(store, clock, credentials, parameters_valid_seconds=importing.parameters_valid_seconds)
-    return _Parts(service, pairs, sweeper)
+    guards = Guards(
+        limits=limits,
+        admission=_admission(settings),
+        failures=failures,
+        trail=Trail(store, clock, timer),
+    )
+    service = Service(edition, offer, use_cases, guards)
+    due = DueTime(clock, SystemBootClock(), ClockFile.beside(settings))
+    sweeper = Sweeper(store, clock, due, credentials, parameters_valid_seconds=importing.parameters_valid_seconds)
+    sealer = Sealer(store, store, hsm, timer, deployment.deployment_id)
+    return _Parts(service, pairs, sweeper, guards.trail, sealer)
+
+
+def _limits(settings: Settings, timer: LoopTimer) -> RateLimits:
+    limits = settings.limits
+    rates = Rates(limits.requests_per_second_per_api, limits.get_parameters_burst, limits.get_parameters_per_second)
+    return RateLimits(timer, rates)
+
+
+def _admission(settings: Settings) -> Admission:
+    hsm = settings.hsm
+    return Admission(hsm.hosts * hsm.sessions_per_host, pair_patience_seconds=hsm.verb_timeout_seconds)
 
 
 def _dialects(service: Service, settings: Settings) -> tuple[Dialect, ...]:
     """Return the dialects in the order in which they are asked; a request is claimed by one at most."""
     clock, edition = SystemClock(), settings.edition
-    return HuaweiDialect(service, clock, edition), TencentDialect(service, clock, edition)
+    binding = ActionBinding(clock.now()) if settings.tencent.bind_signature_to_action else None
+    return HuaweiDialect(service, clock, edition), TencentDialect(service, clock, edition, binding=binding)
 
 
 class _Arrivals:
@@ -187,14 +224,21 @@ async def serve_web(settings: Settings, listening: socket.socket, control: socke
         deployment = await ready_deployment(store)
         limits = PoolLimits(verb_timeout_seconds=settings.hsm.verb_timeout_seconds)
         pool = HostPool(deployment, limits, end.give_up, probe_first=True)
-        parts = _assemble(settings, store, pool)
-        app = build_app(_dialects(parts.service, settings), Limits(), _health(store, pool))
+        parts = _assemble(settings, store, pool, deployment)
+        app = build_app(
+            _dialects(parts.service, settings),
+            Limits(),
+            _health(store, pool),
+            behind_proxy=settings.listen.tls_terminated_by_proxy,
+        )
         serving = asyncio.create_task(serve(app, listening, tls, settings.listen.shutdown_seconds, stop))
         arrivals = _Arrivals(end, pool, settings.import_.wrapping_algorithms)
         behind = [
             asyncio.create_task(arrivals.run()),
             asyncio.create_task(_after(arrivals.probed, parts.pairs.keep_filled)),
             asyncio.create_task(parts.sweeper.keep_sweeping(SWEEP_SECONDS)),
+            asyncio.create_task(parts.trail.keep_writing()),
+            asyncio.create_task(_after(arrivals.probed, parts.sealer.keep_sealing)),
         ]
         try:
             await _until_one_ends(serving, behind)
@@ -202,7 +246,17 @@ async def serve_web(settings: Settings, listening: socket.socket, control: socke
             for task in (serving, *behind):
                 task.cancel()
             await asyncio.gather(serving, *behind, return_exceptions=True)
+            await _end_trail(parts, sealing=arrivals.probed.is_set())
             await pool.close()
+
+
+async def _end_trail(parts: _Parts, *, sealing: bool) -> None:
+    """Write down all that happened, and seal it, if the token does so in time."""
+    await parts.trail.finish()
+    if sealing:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SEAL_SECONDS):
+                await parts.sealer.seal_new()
 
 
 async def _after(event: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
@@ -251,6 +305,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the supervisor
     try:
         settings = config.load(arguments.config)
+        keep_memory_private(dumpable=settings.hsm.dumpable_processes)
         log.configure(settings.log.level, "web")
         listening = socket.socket(fileno=arguments.listen_fd)
         control = socket.socket(fileno=arguments.control_fd)

@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _log_in(settings: HostSettings) -> Any:  # noqa: ANN401 - python-pkcs11's sessions are Cython classes
-    with logging_in.one_at_a_time(settings.pin_file):
+    with logging_in.one_at_a_time(settings):
         library = module.Library.load(settings.module, settings.initialize_args)
         (session,) = module.open_sessions(module.find_token(library, settings.token_label), settings)
     return session

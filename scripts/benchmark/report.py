@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from scripts.benchmark.measurements import ENCRYPT, ENCRYPT_SPREAD, IMPORT, SYNC, TOKEN_GCM, TOKEN_UNWRAP
-from scripts.benchmark.service import CLIENT, HOSTS, OTHERS, WEB
+from scripts.benchmark.service import CLIENT, HOSTS, OTHERS, SETTINGS, WEB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,6 +70,7 @@ def show(results: Results, machine: Mapping[str, str]) -> None:
     console = Console(width=_WIDTH)
     console.print(_table(results))
     console.print("machine: " + "; ".join(f"{name}: {fact}" for name, fact in machine.items()), highlight=False)
+    console.print(f"settings: {SETTINGS}", highlight=False)
     for doubt in doubts(results):
         console.print(f"doubtful: {doubt}; run it again on a quiet machine", highlight=False)
 

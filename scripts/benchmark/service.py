@@ -34,6 +34,10 @@ OTHERS: Final = "others"
 _HSMKMS: Final = (sys.executable, "-I", "-m", "hsmkms")
 _MANY_TICKETS: Final = "\n[import]\ntickets_per_pair = 1000\n"
 """Generating RSA pairs takes the token 0.2 s each: with one for each ticket it would be all that is measured."""
+_NO_LIMITS: Final = "\n[limits]\nrequests_per_second_per_api = 0\nget_parameters_burst = 0\n"
+"""One account asks for all, as often as the service can answer."""
+SETTINGS: Final = "tickets_per_pair = 1000; requests_per_second_per_api = 0 and get_parameters_burst = 0: no limits"
+"""Where the service's configuration is not that of `hsmkms new`."""
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 30.0
 _LOG_LINES: Final = 15
@@ -69,7 +73,8 @@ class Instance:
         if code:
             raise NotStartedError(f"'hsmkms new' failed:\n{_end_of(log)}")
         configuration = folder / CONFIGURATION_FILE
-        configuration.write_text(configuration.read_text(encoding="utf-8") + _MANY_TICKETS, encoding="utf-8")
+        written_by_new = configuration.read_text(encoding="utf-8")
+        configuration.write_text(written_by_new + _MANY_TICKETS + _NO_LIMITS, encoding="utf-8")
         return cls(folder, port)
 
     @property

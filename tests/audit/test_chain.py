@@ -6,8 +6,8 @@ from dataclasses import fields, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsmkms.audit.chain import DIGEST_BYTES, GENESIS, canonical, link
-from hsmkms.core.events import Event, EventTag
+from hsmkms.audit.chain import GENESIS, canonical, link
+from hsmkms.core.events import DIGEST_BYTES, Event, EventTag
 from hsmkms.core.ids import AccountName, Instant, KeyId, RequestId
 
 EVENT = Event(

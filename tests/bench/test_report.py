@@ -41,6 +41,7 @@ def test_the_table_shows_ratio_machine_and_doubt(capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().out
     assert "0.250" in said
     assert "cpu: abacus" in said
+    assert "requests_per_second_per_api = 0" in said, "it measures without limits, and says so"
     assert "doubtful: something else kept up to 0.8 cores busy" in said
 
 

@@ -36,6 +36,8 @@ pin_file = "pin"
 
 [limits]
 
+[tencent]
+
 [log]
 """
 
@@ -74,7 +76,14 @@ def sentence_of(path: Path, command: str = "serve") -> str:
         ('url = "sqlite:///hsmkms.db"', "", ("store.url", "missing")),
         ('module = "module.so"', "", ("hsm.module", "missing")),
         ('token_label = "hsmkms"', "", ("hsm.token_label", "missing")),
-        ('pin_file = "pin"', "", ("hsm.pin_file", "missing")),
+        ('pin_file = "pin"', "", ("hsm: ", "exactly one", "pin_file", "pin_credential", "pin_fd", "none of them")),
+        ('pin_file = "pin"', 'pin_file = "pin"\npin_fd = 3', ("hsm: ", "exactly one", "pin_file and pin_fd is set")),
+        ('pin_file = "pin"', 'pin_fd = 3\npin_credential = "pin"', ("pin_credential and pin_fd",)),
+        ('pin_file = "pin"', "pin_fd = 2", ("hsm.pin_fd", "at least 3")),
+        ('pin_file = "pin"', 'pin_fd = "3"', ("hsm.pin_fd", "integer")),
+        ('pin_file = "pin"', 'pin_credential = "a/b"', ("hsm.pin_credential", "LoadCredential")),
+        ('pin_file = "pin"', 'pin_credential = ".."', ("hsm.pin_credential", "LoadCredential")),
+        ("[hsm]", "[hsm]\ndumpable_processes = 1", ("hsm.dumpable_processes", "boolean")),
         # of another type
         ("port = 8765", 'port = "8765"', ("listen.port", "integer")),
         ("port = 8765", "port = true", ("listen.port", "integer")),

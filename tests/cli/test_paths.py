@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from hsmkms import config
-from hsmkms.store.versions import file_of
+from hsmkms.store.urls import file_of
 from tests.cli.commands import run
 from tests.cli.test_configuration import GOOD
 from tests.e2e.running import HSMKMS, hsmkms

@@ -12,7 +12,8 @@ from hsmkms import config
 from hsmkms.audit.chain import link
 from hsmkms.core.ids import AccountName, Instant, KeyId
 from hsmkms.core.keys import Key, KeyUsage, Origin
-from hsmkms.store import open_store, upgrade
+from hsmkms.store.database import open_store
+from hsmkms.store.versions import upgrade
 from tests.cli.commands import run
 from tests.cli.test_configuration import GOOD
 

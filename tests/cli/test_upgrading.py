@@ -25,7 +25,7 @@ def instance(tmp_path: Path) -> Instance:
 def test_a_database_of_0001_is_served_again_after_init(instance: Instance) -> None:
     config = ("--config", str(instance.config))
     making = ("credential", "create", *config, "--account", "acme", "--roles", "admin")
-    for words in (("serve", *config), making, (*making, "--auth-token"), ("doctor", *config)):
+    for words in (("serve", *config), making, (*making, "--auth-token"), ("doctor", *config, "--json")):
         refused = hsmkms(*words, expect=UNUSABLE)
         (line,) = (line for line in refused.stderr.splitlines() if not line.startswith("{"))
         assert (refused.stdout, line.endswith("older schema than this program; run 'hsmkms init'.")) == ("", True), line

@@ -1,7 +1,7 @@
 """What every implementation of `core.ports.Store`, `DeploymentStore` and `Inspection` must do.
 
-A room that has one runs the suite by subclassing `StoreContract`, and `LifeContract` beside this module, and giving
-them the fixtures `store` and `other`: two handles on one empty database.
+A room that has one runs the suite by subclassing `StoreContract`, and `LifeContract` and `ScopeContract` beside this
+module, and giving them the fixtures `store` and `other`: two handles on one empty database.
 """
 
 from __future__ import annotations

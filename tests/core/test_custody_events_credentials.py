@@ -8,8 +8,10 @@ import pytest
 
 from hsmkms.core.credentials import Credential, Role
 from hsmkms.core.custody import CustodyObject, CustodyRole
-from hsmkms.core.events import Event, EventTag
-from hsmkms.core.ids import AccessId, Account, AccountName
+from hsmkms.core.events import AuditHead, Event, EventTag
+from hsmkms.core.ids import AccessId, Account, AccountName, KeyId
+from hsmkms.core.material import Edition
+from hsmkms.core.records import of_material
 from tests.core.examples import NOW
 
 
@@ -26,7 +28,7 @@ def test_an_object_is_proved_once_its_answer_is_recorded() -> None:
 
 @pytest.mark.parametrize("tag", EventTag)
 def test_a_tag_says_subject_and_what_happened(tag: EventTag) -> None:
-    assert re.fullmatch(r"[a-z]+:([a-z]+:)?[a-z]+", tag.value)
+    assert re.fullmatch(r"[a-z]+:([a-z-]+:)?[a-z-]+", tag.value)
 
 
 def test_two_events_never_share_their_details() -> None:
@@ -49,3 +51,25 @@ def test_a_credential_has_a_sealed_secret_or_an_auth_token_and_never_both(proof:
     account = Account(1, AccountName("acme"))
     with pytest.raises(ValueError, match="a sealed secret or an auth token"):
         Credential(AccessId("AKID1"), account, frozenset(Role), NOW, record=proof, token_digest=proof)
+
+
+HEAD = AuditHead(2**40, bytes(range(32)))
+
+
+def test_what_a_seal_is_over_begins_as_nothing_else_that_the_key_is_used_for() -> None:
+    seal = HEAD.canonical("d")
+    record = of_material(AccountName("a"), KeyId("k"), Edition.FIPS, 1).canonical()
+    for other in (record, b"hsmkms proof v1", b"hsmkms fingerprint v1"):
+        shorter = min(len(seal), len(other))
+        assert seal[:shorter] != other[:shorter]
+    canonical = {each.canonical(name) for each in (HEAD, AuditHead(1, bytes(32))) for name in ("d", "dd", "")}
+    assert len(canonical) == 6
+
+
+def test_a_head_is_read_as_it_is_shown() -> None:
+    assert AuditHead.parse(str(HEAD)) == HEAD
+
+
+@pytest.mark.parametrize("text", ["", "1", "1:", f"0:{'0' * 64}", f"1:{'0' * 63}", f"1:{'G' * 64}", f"-1:{'0' * 64}"])
+def test_what_is_no_head_is_not_taken_for_one(text: str) -> None:
+    assert AuditHead.parse(text) is None

@@ -14,6 +14,7 @@ from hsmkms.core.errors import (
     CiphertextSizeWrong,
     ClientFault,
     CredentialUnknown,
+    EventUnreadable,
     ExpiryInvalid,
     FieldInvalid,
     FieldMissing,
@@ -24,6 +25,8 @@ from hsmkms.core.errors import (
     MaterialLengthWrong,
     NotOffered,
     OperatorFault,
+    RequestRateExceeded,
+    RoleMissing,
     ServiceFault,
     TicketEnd,
     TooManyKeys,
@@ -43,6 +46,9 @@ EXAMPLES: dict[type[HsmkmsError], HsmkmsError] = {
     MaterialLengthWrong: MaterialLengthWrong(256),
     TooManyKeys: TooManyKeys(20),
     CipherNotOffered: CipherNotOffered("SM4_GCM"),
+    EventUnreadable: EventUnreadable(7),
+    RoleMissing: RoleMissing(("admin", "user")),
+    RequestRateExceeded: RequestRateExceeded("this", 0.5),
 }
 GROUPS: set[type] = {CallerFault, ServiceFault, OperatorFault, ClientFault}
 LEAVES: list[type[HsmkmsError]] = sorted(leaves(HsmkmsError), key=repr)

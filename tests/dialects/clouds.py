@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from hsmkms.audit.chain import link
-from hsmkms.core.credentials import Role
+from hsmkms.core.credentials import Grant, Role
 from hsmkms.core.ids import RequestId, to_seconds
 from hsmkms.core.material import Edition
 from hsmkms.dialects.huawei.dialect import HuaweiDialect
 from hsmkms.dialects.tencent.dialect import TencentDialect
-from hsmkms.store import open_store, upgrade
+from hsmkms.store.database import open_store
+from hsmkms.store.versions import upgrade
 from tests.dialects.huawei.signing import Signer as HuaweiSigner
 from tests.dialects.state_table import GRANTED
 from tests.dialects.tencent.signing import Signer as TencentSigner
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 REQUEST_ID: Final = RequestId("5b0b6c8a-3d6c-4a57-8a4e-0d4a3f0f2c11")
 Members: TypeAlias = dict[str, Any]
+_GETS: Final = frozenset(("user-instances", "user-quotas", "projects"))
 ALL_KEYS: Final[Members] = {"limit": "1000"}
 """Huawei lists the oldest key first; Tencent the youngest, so that one made just now is among the first few."""
 
@@ -173,9 +175,10 @@ class Huawei(Cloud):
 
     def _signed(self, action: str, fields: Members) -> tuple[RequestHead, bytes]:
         project = self.credential.account
-        path = f"/v1.0/{project}/kms/{action}"
-        signer = HuaweiSigner(self.credential.access_id, self.secret, at=self.now, path=path)
-        return signer.sign(fields, {"X-Project-Id": project})
+        path = "/v3/projects" if action == "projects" else f"/v1.0/{project}/kms/{action}"
+        method = "GET" if action in _GETS else "POST"
+        signer = HuaweiSigner(self.credential.access_id, self.secret, at=self.now, method=method, path=path)
+        return signer.sign(None if action in _GETS else fields, {"X-Project-Id": project})
 
     @staticmethod
     def _answer(body: Members) -> Answer:
@@ -202,7 +205,7 @@ async def both_clouds(url: str) -> AsyncIterator[Clouds]:
         await house.open()
         filling = asyncio.create_task(house.pool.keep_filled())
         stack.callback(filling.cancel)
-        credential = await house.credentials.create(house.caller.account.name, frozenset(Role))
+        credential = await house.credentials.create(Grant(house.caller.account.name, frozenset(Role)))
         yield Clouds(
             house,
             Tencent(house, credential, TencentDialect(house.service, house.clock, Edition.FIPS)),

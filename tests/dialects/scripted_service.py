@@ -73,9 +73,24 @@ class ScriptedService:
     )
     ciphers: frozenset[CipherAlgorithm] = frozenset({CipherAlgorithm.AES_256_GCM})
     secret_fault: HsmkmsError | None = None
+    rate_fault: HsmkmsError | None = None
     account: Account = ACCOUNT
     auth_token: AuthToken = AUTH_TOKEN
     asked: list[tuple[Caller, Command]] = field(default_factory=list)
+    admitted: list[tuple[Caller, str]] = field(default_factory=list)
+    refusals: list[tuple[HsmkmsError, str, Caller | None, str | None]] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    """Of those whose credentials it was asked for."""
+
+    def admit(self, caller: Caller, api: str) -> None:
+        """Keep what each caller asks for, and refuse it if the test says so."""
+        self.admitted.append((caller, api))
+        if self.rate_fault is not None:
+            raise self.rate_fault
+
+    def note_refusal(self, error: HsmkmsError, source: str, caller: Caller | None, api: str | None) -> None:
+        """Keep what was refused."""
+        self.refusals.append((error, source, caller, api))
 
     async def execute(self, caller: Caller, command: Command) -> Outcome:
         """Return or raise what the test set."""
@@ -84,16 +99,18 @@ class ScriptedService:
             raise self.outcome
         return self.outcome
 
-    async def secret_of(self, access_id: AccessId) -> OpenCredential | None:
+    async def secret_of(self, access_id: AccessId, source: str) -> OpenCredential | None:
         """Know one credential."""
+        self.sources.append(source)
         if self.secret_fault is not None:
             raise self.secret_fault
         if access_id != ACCESS_ID:
             return None
         return OpenCredential(self.account, frozenset({Role.IMPORTER}), SECRET)
 
-    async def holder_of(self, token: AuthToken) -> TokenHolder | None:
+    async def holder_of(self, token: AuthToken, source: str) -> TokenHolder | None:
         """Know one auth token."""
+        self.sources.append(source)
         if self.secret_fault is not None:
             raise self.secret_fault
         if token != self.auth_token:

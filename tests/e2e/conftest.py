@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.running import KEYS_PER_ACCOUNT, SHARED_PAIRS, Instance, RunningService
+from tests.e2e.running import GET_PARAMETERS_BURST, KEYS_PER_ACCOUNT, SHARED_PAIRS, Instance, RunningService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +42,9 @@ def _patient(folder: Path, token: str) -> Instance:
 
 
 def _impatient(folder: Path, token: str) -> Instance:
-    extra = f"{SHARED_PAIRS}parameters_valid_seconds = 4\n\n[limits]\nkeys_per_account = {KEYS_PER_ACCOUNT}\n"
+    limits = f"keys_per_account = {KEYS_PER_ACCOUNT}\nget_parameters_burst = {GET_PARAMETERS_BURST}\n"
+    slowly = "get_parameters_per_second = 0.5\n"
+    extra = f"{SHARED_PAIRS}parameters_valid_seconds = 4\n\n[limits]\n{limits}{slowly}"
     made = Instance.make(folder, token, "sm", extra)
     made.replace("[hsm]\n", "[hsm]\nverb_timeout_seconds = 3\n")
     return made

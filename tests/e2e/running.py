@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import itertools
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -28,12 +32,26 @@ if TYPE_CHECKING:
 HSMKMS: Final = (sys.executable, "-m", "hsmkms")
 COMMAND_SECONDS: Final = 60
 START_SECONDS: Final = 60
-SHARED_PAIRS: Final = "\n[import]\ntickets_per_pair = 1000\n"
+SHARED_PAIRS: Final = "\n[import]\ntickets_per_pair = 1000\nready_pairs = 1\n"
 """RSA pairs cost 0.2 s each: tests share them, except where a pair's end is what is tested."""
 KEYS_PER_ACCOUNT: Final = 50
-"""The limit of the `sm` service that the tests share."""
+"""A limit of the `sm` service that the tests share."""
+GET_PARAMETERS_BURST: Final = 40
+"""Another one."""
+_FOR_TESTS: Final = {
+    "limits": {"requests_per_second_per_api": 0, "get_parameters_burst": 0},
+    "import": {"failure_deadline_milliseconds": 10},
+}
+EVERY_ROLE: Final = "admin,importer,user,auditor"
 ALGORITHM_OF: Final = {"softhsm": "RSAES_OAEP_SHA_1", "nss": "RSAES_OAEP_SHA_256"}
 """What each test token unwraps, and the issue asks for."""
+
+
+def _with_defaults(configuration: str, section: str, defaults: dict[str, int]) -> str:
+    """Return the end of a configuration with what it does not say itself."""
+    head = f"[{section}]\n"
+    lines = "".join(f"{name} = {value}\n" for name, value in defaults.items() if name not in configuration)
+    return configuration.replace(head, head + lines) if head in configuration else f"{configuration}\n{head}{lines}"
 
 
 def free_port() -> int:
@@ -101,12 +119,34 @@ class Instance:
         extra: str = SHARED_PAIRS,
         env: dict[str, str] | None = None,
     ) -> Instance:
-        """Make one; `extra` is appended to its configuration, `env` added to the environment."""
-        port = free_port()
-        hsmkms("new", str(folder), "--token", token, "--edition", edition, "--port", str(port), env=env)
-        instance = cls(folder, token, edition, port)
+        """Make one; `extra` is appended to its configuration, `env` added to the environment of `hsmkms new`.
+
+        Without an environment of its own it is a copy of the first of its kind: a token takes a second to initialise.
+        Tests ask as often as they like, and are told of failed imports almost at once, unless `extra` says otherwise.
+        """
+        instance = _first_of(token, edition).copy(folder) if env is None else cls.new(folder, token, edition, env)
+        for section, defaults in _FOR_TESTS.items():
+            extra = _with_defaults(extra, section, defaults)
         instance.config.write_text(instance.config.read_text() + extra)
         return instance
+
+    @classmethod
+    def new(cls, folder: Path, token: str, edition: str, env: dict[str, str] | None = None) -> Instance:
+        """Run `hsmkms new`, with `env` added to the environment."""
+        port = free_port()
+        hsmkms("new", str(folder), "--token", token, "--edition", edition, "--port", str(port), env=env)
+        return cls(folder, token, edition, port)
+
+    def copy(self, folder: Path) -> Instance:
+        """Return a copy of this instance, which is not running, in a folder and on a port of its own."""
+        shutil.copytree(self.folder, folder)
+        copy = replace(self, folder=folder, port=free_port())
+        copy.replace(f"port = {self.port}", f"port = {copy.port}")
+        for name in ("hsmkms.toml", "softhsm2.conf", "nss/pkcs11.txt"):
+            file = folder / name
+            if file.exists():
+                file.write_text(file.read_text().replace(str(self.folder), str(folder)))
+        return copy
 
     @property
     def config(self) -> Path:
@@ -132,9 +172,9 @@ class Instance:
         """Its credential.json."""
         return dict(json.loads((self.folder / "credential.json").read_text()))
 
-    def another_credential(self, account: str, *flags: str) -> dict[str, str]:
+    def another_credential(self, account: str, *flags: str, roles: str = EVERY_ROLE) -> dict[str, str]:
         """Make a credential of any account."""
-        wanted = ("--account", account, "--roles", "admin,importer", "--json", *flags)
+        wanted = ("--account", account, "--roles", roles, "--json", *flags)
         made = hsmkms("credential", "create", "--config", str(self.config), *wanted)
         return dict(json.loads(made.stdout))
 
@@ -167,6 +207,14 @@ class Instance:
             yield service
         finally:
             service.end()
+
+
+@functools.cache
+def _first_of(token: str, edition: str) -> Instance:
+    """Return the instance that those of its kind are copied from; it is removed with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="hsmkms-tests-"))
+    atexit.register(shutil.rmtree, folder)
+    return Instance.new(folder / "first", token, edition)
 
 
 @dataclass

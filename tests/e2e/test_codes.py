@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
 from hsmkms.core import errors
 from hsmkms.dialects.tencent.refusals import CODES, FIELD_CODES, STATE_CODES
+from tests.e2e.running import until
 from tests.e2e.ways import BOUND_SECONDS, TENCENT, Way, walk
 from tests.e2e.worlds import TencentWorld
 
@@ -35,10 +37,12 @@ COMMON_CODES: Final = {
     "AuthFailure.SecretIdNotFound",
     "AuthFailure.SignatureFailure",
     "AuthFailure.SignatureExpire",
+    "AuthFailure.UnauthorizedOperation",
     "MissingParameter",
     "UnknownParameter",
     "InvalidAction",
     "NoSuchVersion",
+    "RequestLimitExceeded",
     "InvalidParameterValue.AliasAlreadyExists",
     "InvalidParameterValue.InvalidAlias",
 }
@@ -111,6 +115,18 @@ def test_a_locked_database_is_temporary_and_waited_for_a_bounded_time(world: Ten
         other.close()
     assert codes == {"UnsupportedOperation.ServiceTemporaryUnavailable"}
     assert seconds < BOUND_SECONDS
+    # What was done meanwhile is not in the audit trail yet, and nothing more is until it is.
+    until(lambda: _answers(world, key_id), "the audit trail is written", BOUND_SECONDS)
     assert world.client.shown(key_id) == before
     world.client.import_(key_id, parameters, encrypted)
     assert world.client.state(key_id) == "Enabled"
+
+
+def _answers(world: TencentWorld, key_id: str) -> bool:
+    try:
+        world.client.shown(key_id)
+    except TencentCloudSDKException as error:
+        if error.get_code() != "UnsupportedOperation.ServiceTemporaryUnavailable":
+            raise
+        return False
+    return True

@@ -22,9 +22,12 @@ STATUSES: Final = {
     "KMS.0102": 503,
     "KMS.0207": 404,
     "KMS.0301": 401,
+    "KMS.0306": 403,
+    "KMS.0307": 403,
     "APIGW.0101": 404,
     "APIGW.0301": 401,
     "APIGW.0302": 403,
+    "APIGW.0308": 429,
 }
 """All others are 400."""
 NUMBERS: Final = (

@@ -35,17 +35,6 @@ def blank(folder: Path, token: str = "softhsm") -> Instance:
     return Instance(folder, token, Edition.FIPS.value, port)
 
 
-def copy_of(instance: Instance, folder: Path) -> Instance:
-    """Return a copy of an instance that is not running."""
-    shutil.copytree(instance.folder, folder)
-    copy = Instance(folder, instance.token, instance.edition, free_port())
-    copy.replace(f"port = {instance.port}", f"port = {copy.port}")
-    for name in ("hsmkms.toml", "softhsm2.conf"):
-        file = folder / name
-        file.write_text(file.read_text().replace(str(instance.folder), str(folder)))
-    return copy
-
-
 def dump(instance: Instance) -> list[str]:
     """Return everything in the database."""
     database = sqlite3.connect(instance.database)
@@ -104,10 +93,10 @@ def killed_inits(folder: Path, kills: int) -> None:
     """Kill that many `init`s of blank tokens; demand that the next one makes exactly one set."""
     pristine = blank(folder / "pristine")
     for number in range(kills):
-        instance = copy_of(pristine, folder / str(number))
+        instance = pristine.copy(folder / str(number))
         while not kill_at_a_random_moment(instance, start(instance)):
             shutil.rmtree(instance.folder)
-            instance = copy_of(pristine, folder / str(number))
+            instance = pristine.copy(folder / str(number))
         until(lambda instance=instance: not processes_of(instance), "init's host ends with it", 2)  # type: ignore[misc]
         init(instance)
         made = objects(instance)
@@ -138,7 +127,7 @@ def another_token(instance: Instance) -> None:
     """Put a token of the same label and PIN, but another serial number, in the place of the instance's."""
     tokens = instance.folder / "tokens"
     shutil.rmtree(tokens)
-    tokens.mkdir()
+    tokens.mkdir(mode=0o700)
     pin = (instance.folder / "pin").read_text().strip()
     subprocess.run(
         ["softhsm2-util", "--init-token", "--free", "--label", "hsmkms", "--pin", pin, "--so-pin", pin],
@@ -183,7 +172,7 @@ DAMAGES: Final[dict[Callable[[Instance], None], str]] = {
 def test_init_and_serve_stop_at_a_token_that_is_not_what_it_was(
     ready: Instance, tmp_path: Path, damage: Callable[[Instance], None]
 ) -> None:
-    instance = copy_of(ready, tmp_path / "instance")
+    instance = ready.copy(tmp_path / "instance")
     damage(instance)
     token, database = objects(instance), dump(instance)
     for command in ("init", "serve"):

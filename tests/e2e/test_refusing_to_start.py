@@ -61,6 +61,7 @@ def readings(path: Path) -> Iterator[list[bytes]]:
 def test_a_wrong_pin_is_tried_once(instance: Instance) -> None:
     wrong = instance.folder / "wrong-pin"
     wrong.write_text("0000000000000000\n")
+    wrong.chmod(0o400)
     config = instance.variant("wrong-pin", {'pin_file = "pin"': 'pin_file = "wrong-pin"'}).config
     for command in ("serve", "init"):
         with readings(wrong) as seen:
@@ -119,9 +120,13 @@ def test_a_taken_port(instance: Instance) -> None:
         ("serve", "UPDATE hsmkms_schema SET version_num = '9999'", "newer"),
         ("init", "UPDATE hsmkms_schema SET version_num = '9999'", "newer"),
         ("init", "DROP TABLE hsmkms_schema", "another program"),
+        ("serve", "DROP TABLE audit_seals", "lacks the table audit_seals"),
+        ("init", "DROP TABLE keys", "lacks the table keys"),
     ],
 )
-def test_a_database_of_another_version_or_program(instance: Instance, command: str, statement: str, says: str) -> None:
+def test_a_database_of_another_version_or_program_or_a_damaged_one(
+    instance: Instance, command: str, statement: str, says: str
+) -> None:
     other = instance.folder / "other.db"
     other.unlink(missing_ok=True)
     with (
@@ -151,6 +156,7 @@ def test_an_empty_database_is_left_to_init(instance: Instance) -> None:
 def test_tls_files_that_are_none(instance: Instance, tmp_path: Path) -> None:
     junk = tmp_path / "junk.pem"
     shutil.copy(instance.config, junk)
+    junk.chmod(0o600)
     lines = f'tls_cert = "{junk}"\ntls_key = "{junk}"\n'
     line = sentence_of("serve", instance.variant("tls", {"[listen]\n": f"[listen]\n{lines}"}).config)
     assert "listen.tls_cert" in line

@@ -44,6 +44,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     private_key.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
+    private_key.chmod(0o600)
     return certificate, private_key
 
 

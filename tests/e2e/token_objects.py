@@ -96,7 +96,7 @@ def main() -> None:
     path, action, label = sys.argv[1:]
     settings = _settings(Path(path))
     os.environ.update(settings.env)
-    with logging_in.one_at_a_time(settings.pin_file):
+    with logging_in.one_at_a_time(settings):
         library = module.Library.load(settings.module, settings.initialize_args)
         session = TokenSession(module.open_sessions(module.find_token(library, settings.token_label), settings)[0])
     if action != "list":

@@ -143,7 +143,7 @@ def add(
 
 def register_all() -> None:
     """Let every module of ways register them, which it does when it is imported."""
-    for name in ("ceremony", "uses"):
+    for name in ("ceremony", "permissions", "uses"):
         importlib.import_module(f"tests.e2e.ways_of_{name}")
     for cloud in ("tencent", "huawei"):
         for what in ("requests", "imports", "uses"):

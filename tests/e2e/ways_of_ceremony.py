@@ -13,7 +13,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tests.e2e.running import KEYS_PER_ACCOUNT, until
+import pytest
+
+from tests.e2e.running import GET_PARAMETERS_BURST, KEYS_PER_ACCOUNT, until
 from tests.e2e.ways import Attempt, Codes, WorldT, add, reaches
 from tests.e2e.worlds import World
 
@@ -224,6 +226,29 @@ def as_many_keys_as_an_account_may_have(world: AnyWorld) -> Attempt:
     for _ in range(KEYS_PER_ACCOUNT):
         full.client.external_key()
     return Attempt(lambda: full.client.failure(full.client.external_key), says=str(KEYS_PER_ACCOUNT))
+
+
+# --- how often ------------------------------------------------------------------------------------------
+
+_GREEDY: Final[dict[int, dict[str, str]]] = {}
+"""By the service's port: a credential of an account that asks for more import parameters than it may."""
+
+
+@reaches(tencent="RequestLimitExceeded", huawei="APIGW.0308", impatient=True)
+def more_import_parameters_than_an_account_may_have(world: AnyWorld) -> Attempt:
+    port = world.service.instance.port
+    if port not in _GREEDY:
+        _GREEDY[port] = world.service.instance.another_credential("greedy")
+    greedy = world.of(world.service, _GREEDY[port]).client
+    key_id = greedy.external_key()
+
+    def ask_until_refused() -> Failure:
+        for _ in range(2 * GET_PARAMETERS_BURST):
+            with contextlib.suppress(pytest.fail.Exception):  # granted
+                return greedy.failure(greedy.parameters, key_id)
+        return greedy.failure(greedy.parameters, key_id)
+
+    return Attempt(ask_until_refused, says="import parameters")
 
 
 # --- bad surroundings -----------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ from hsmkms.core.wrapping import WRAPPING, WrappingAlgorithm
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from hsmkms.core.events import AuditHead
     from hsmkms.core.ports import HeldMaterial, ImportOrder
     from hsmkms.core.records import RecordIdentity
 
@@ -62,6 +63,7 @@ class FakeHsm:
         self.ciphers = frozenset({CipherAlgorithm.AES_256_GCM}) & {OF_EDITION[edition]}
         """Empty it for a token that lacks the cipher; there is none for the edition `sm`, as with the tests' tokens."""
         self.orders: list[ImportOrder] = []
+        self.sealed: list[AuditHead] = []
         self.sick = False
         self.before_judging: Callable[[], Awaitable[None]] = _nothing
         """Raise `TokenGaveNoAnswer` here for a host that dies before it has judged."""
@@ -139,6 +141,15 @@ class FakeHsm:
     async def random(self, size: int) -> Plaintext:
         self._require_well()
         return Plaintext(os.urandom(size))
+
+    async def seal_head(self, deployment_id: str, head: AuditHead) -> bytes:
+        self._require_well()
+        self.sealed.append(head)
+        return hmac.digest(self._mac_key, head.canonical(deployment_id), hashlib.sha256)
+
+    async def holds_seal(self, deployment_id: str, head: AuditHead, mac: bytes) -> bool:
+        self._require_well()
+        return hmac.compare_digest(hmac.digest(self._mac_key, head.canonical(deployment_id), hashlib.sha256), mac)
 
     async def protect_secret(self, identity: RecordIdentity, secret: SecretKey) -> bytes:
         self._require_well()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -54,7 +55,9 @@ async def test_a_host_that_cannot_attach_is_given_up_and_the_web_process_goes_on
         end.close()
 
 
-async def test_a_web_process_that_talks_nonsense_and_goes_on_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_web_process_that_talks_nonsense_and_goes_on_is_killed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(supervising, "_GRACE_SECONDS", 0.05)
     supervisor = Supervisor(cast("Settings", None), Path())
     web = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(600)")
@@ -67,6 +70,8 @@ async def test_a_web_process_that_talks_nonsense_and_goes_on_is_killed(monkeypat
             async with asyncio.timeout(SECONDS):
                 await supervisor._kill_lost(control)
                 assert await web.wait() == -signal.SIGKILL
+        said = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
+        assert "the web process did not end and is killed: the audit trail may lack its last events" in said
     finally:
         control.close()
         if web.returncode is None:

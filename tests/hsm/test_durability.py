@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsmkms.core.errors import TokenUnusable
+from hsmkms.hsm import softhsm as softhsm_files
 from hsmkms.hsm.host import durability
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def test_the_token_directory_is_the_one_softhsm_is_configured_with(
     softhsm: TestToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOFTHSM2_CONF", softhsm.env["SOFTHSM2_CONF"])
-    assert durability.token_directory() == softhsm.directory / "tokens"
+    assert softhsm_files.token_directory(os.environ) == softhsm.directory / "tokens"
 
 
 def test_a_softhsm_configuration_without_a_token_directory_is_refused(
@@ -27,10 +28,10 @@ def test_a_softhsm_configuration_without_a_token_directory_is_refused(
     configuration = tmp_path / "softhsm2.conf"
     monkeypatch.setenv("SOFTHSM2_CONF", str(configuration))
     with pytest.raises(TokenUnusable, match="cannot be read"):
-        durability.token_directory()
+        softhsm_files.token_directory(os.environ)
     configuration.write_text("log.level = ERROR\n")
     with pytest.raises(TokenUnusable, match=r"directories\.tokendir"):
-        durability.token_directory()
+        softhsm_files.token_directory(os.environ)
 
 
 def test_every_file_and_directory_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

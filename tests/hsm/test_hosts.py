@@ -18,6 +18,7 @@ import msgspec
 import pytest
 
 from hsmkms.core.errors import InternalFault, MaterialUndecryptable, TokenGaveNoAnswer, TokenUnusable
+from hsmkms.core.events import AuditHead
 from hsmkms.core.ids import AccessId, PairId
 from hsmkms.core.material import Edition
 from hsmkms.core.records import of_credential, of_pair
@@ -111,6 +112,8 @@ async def test_only_a_command_s_host_makes_credentials(softhsm: TestToken, deplo
     await operating.add(purpose=HostPurpose.OPERATE)
     record = await operating.pool.protect_secret(identity, SecretKey(b"secret"))
     assert await serving.pool.open_secret(identity, record) == SecretKey(b"secret")
+    head = AuditHead(1, bytes(32))
+    assert await operating.pool.holds_seal("d", head, await serving.pool.seal_head("d", head)), "the trail's, both do"
     for hosts in (serving, operating):
         await hosts.pool.close()
 
@@ -122,6 +125,10 @@ async def test_a_host_started_for_init_does_nothing_else(softhsm: TestToken, dep
         await hosts.pool.generate_material(owner_of(FIPS))
     with pytest.raises(InternalFault):
         await hosts.pool.protect_secret(of_credential(ALICE, AccessId("AKIDexample"), FIPS), SecretKey(b"secret"))
+    with pytest.raises(InternalFault):
+        await hosts.pool.seal_head("d", AuditHead(1, bytes(32)))
+    with pytest.raises(InternalFault):
+        await hosts.pool.holds_seal("d", AuditHead(1, bytes(32)), bytes(32))
     await hosts.pool.close()
 
 

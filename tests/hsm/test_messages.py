@@ -14,7 +14,7 @@ from hsmkms.core.records import RecordKind, of_credential, of_material
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.hsm import frames, messages
 from hsmkms.hsm.messages import Reply, Request
-from hsmkms.hsm.parts import CustodyItem, Held, Identity, Place
+from hsmkms.hsm.parts import CustodyItem, Head, Held, Identity, Place
 
 SECRET = b"needle-in-a-message"
 OWNER = Identity.of(of_material("alice", str(uuid.uuid4()), Edition.FIPS, 3))  # type: ignore[arg-type]
@@ -120,6 +120,7 @@ LONGEST_PLACE = Place(
     ),
 )
 """Of the five objects that a deployment has; the known answers are shorter than this."""
+LONGEST_HEAD = Head(sequence=2**63 - 1, digest=bytes(32))
 LARGEST_OF_EACH: tuple[messages.Verb, ...] = (
     messages.Attach(place=LONGEST_PLACE),
     messages.Initialise(place=LONGEST_PLACE),
@@ -138,6 +139,8 @@ LARGEST_OF_EACH: tuple[messages.Verb, ...] = (
         material=LONGEST_HELD, size=MOST_DATA_KEY_BYTES, context=bytes(MOST_CONTEXT_BYTES), shown=True
     ),
     messages.Random(size=MOST_DATA_KEY_BYTES),
+    messages.SealHead(deployment_id="d" * 64, head=LONGEST_HEAD),
+    messages.HoldsSeal(deployment_id="d" * 64, head=LONGEST_HEAD, mac=bytes(32)),
     messages.ProtectSecret(identity=Identity.of(LONGEST), secret=bytes(256)),
     messages.OpenSecret(identity=Identity.of(LONGEST), record=bytes(4096)),
 )
@@ -179,6 +182,8 @@ def test_the_largest_request_of_every_verb_was_tried() -> None:
         pytest.param(structs.replace(DATA_KEY, size=1025), id="data key"),
         pytest.param(messages.Random(size=0), id="no random bytes"),
         pytest.param(messages.Random(size=1025), id="random bytes"),
+        pytest.param(messages.SealHead(deployment_id="d", head=Head(sequence=1, digest=bytes(31))), id="head's digest"),
+        pytest.param(messages.HoldsSeal(deployment_id="d", head=LONGEST_HEAD, mac=bytes(33)), id="seal"),
         pytest.param(messages.Attach(place=place_of(object_id=bytes(15))), id="object id"),
         pytest.param(messages.Attach(place=place_of(challenge=bytes(4097))), id="challenge"),
         pytest.param(messages.Attach(place=place_of(answer=bytes(4097))), id="answer"),
@@ -237,6 +242,8 @@ def test_the_verbs_are_a_short_fixed_list() -> None:
         "ReEncrypt",
         "MakeDataKey",
         "Random",
+        "SealHead",
+        "HoldsSeal",
         "ProtectSecret",
         "OpenSecret",
     }

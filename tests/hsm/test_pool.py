@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsmkms.core.ciphertexts import MOST_CIPHERTEXT_BYTES, MOST_CONTEXT_BYTES
+from hsmkms.core.ciphertexts import MOST_CIPHERTEXT_BYTES, MOST_CONTEXT_BYTES, CipherAlgorithm
 from hsmkms.core.errors import (
     CiphertextInvalid,
     HsmkmsError,
@@ -25,10 +25,12 @@ from hsmkms.core.material import Edition
 from hsmkms.core.ports import HeldMaterial
 from hsmkms.core.records import of_credential, of_pair
 from hsmkms.core.secrets import Plaintext, SecretKey
+from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.hsm import frames, messages
 from hsmkms.hsm.channel import HostChannel, error_of
 from hsmkms.hsm.client import HostPool, PoolLimits
 from hsmkms.hsm.messages import Fault, FaultKind
+from hsmkms.hsm.report import AlgorithmFinding, CipherFinding, TokenDescription, TokenReport
 from hsmkms.hsm.settings import Duty
 from hsmkms.log import REQUEST_ID
 from tests.contract.hsm_contract import ALICE, owner_of
@@ -42,6 +44,30 @@ if TYPE_CHECKING:
 OWNER = owner_of(Edition.FIPS)
 SEALED = messages.MaterialSealed(record=b"r", fingerprint_algorithm="a", fingerprint=b"f")
 PAIR = messages.PairMade(public_key=b"k", record=b"r")
+ATTACHED = messages.Attached()
+OAEP = WrappingAlgorithm.RSAES_OAEP_SHA_1
+GCM = CipherAlgorithm.AES_256_GCM
+ABLE = messages.Attached(algorithms=frozenset({OAEP}), ciphers=frozenset({GCM}))
+REPORT = TokenReport(
+    token=TokenDescription(
+        label="l",
+        serial="s",
+        manufacturer="m",
+        model="m",
+        module="m",
+        module_description="m",
+        module_version="1",
+        profile="p",
+    ),
+    edition=Edition.FIPS,
+    algorithms=(AlgorithmFinding(algorithm=OAEP, works=True, why_not="", damaged="", lengths=()),),
+    ciphers=(CipherFinding(algorithm=GCM, works=True, why_not=""),),
+    checks=(),
+    value_len="",
+    fingerprint_algorithm="",
+    fingerprint_note="",
+)
+"""Of a token that does one wrapping algorithm and the cipher."""
 
 
 class Play:
@@ -57,11 +83,13 @@ class Play:
         self.pool = HostPool(planned(Edition.FIPS), limits, self.lost.append, probe_first=probe_first)
         return self.pool
 
-    async def join(self, *, sessions: int = 1, duties: frozenset[Duty] = frozenset(Duty)) -> PlayedHost:
+    async def join(
+        self, *, sessions: int = 1, duties: frozenset[Duty] = frozenset(Duty), attached: messages.Attached = ATTACHED
+    ) -> PlayedHost:
         host = PlayedHost(f"host {len(self.hosts)}")
         self.hosts.append(host)
         adding = asyncio.ensure_future(self.pool.add(host.name, host.ours, sessions=sessions, duties=duties))
-        host.answer(await host.receive(), messages.Attached())
+        host.answer(await host.receive(), attached)
         await adding
         return host
 
@@ -159,6 +187,18 @@ async def test_a_call_does_not_wait_longer_than_the_queue_allows(play: Play) -> 
     play.pool_with(queue=0.05)
     with pytest.raises(TokenNotAsked):
         await play.generate()
+
+
+async def test_only_so_many_wait_for_a_host_and_who_went_is_not_kept(play: Play) -> None:
+    limits = PoolLimits(queue_seconds=0.01, most_waiting=2)
+    play.pool = HostPool(planned(Edition.FIPS), limits)
+    for _ in range(3):  # no host comes who would clear them away
+        waiting = [play.generate() for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [each.done() for each in waiting] == [False, False, True], "one too many is refused at once"
+        fates = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(each) for each in fates] == [TokenNotAsked] * 3
 
 
 async def test_who_stops_waiting_takes_no_place_along(play: Play) -> None:
@@ -368,6 +408,45 @@ async def test_before_the_probe_no_other_call_is_made_if_so_asked(play: Play) ->
     assert not pool.usable
     with pytest.raises(TokenNotAsked):
         await pool.generate_material(OWNER)
+
+
+LESS = pytest.mark.parametrize(
+    "less",
+    [messages.Attached(algorithms=ABLE.algorithms), messages.Attached(ciphers=ABLE.ciphers)],
+    ids=["no cipher", "no algorithm"],
+)
+
+
+async def _probed(play: Play) -> None:
+    """Have the first host's probe find what `REPORT` says."""
+    probing = asyncio.ensure_future(play.pool.probe())
+    host = play.hosts[0]
+    host.answer(await host.receive(), messages.Probed(report=REPORT))
+    await probing
+
+
+@LESS
+async def test_a_host_for_which_the_token_did_less_than_is_offered_is_not_used(
+    play: Play, less: messages.Attached
+) -> None:
+    await play.join(attached=ABLE)
+    await _probed(play)
+    with pytest.raises(TokenGaveNoAnswer):
+        await play.join(attached=less)
+    await play.hosts[1].hung_up_on()
+    assert play.pool.hosts == {"host 0"}
+    await play.join(attached=ABLE)
+    assert play.pool.hosts == {"host 0", "host 2"}
+
+
+@LESS
+async def test_one_that_came_before_the_probe_is_given_up_after_it(play: Play, less: messages.Attached) -> None:
+    await play.join(attached=ABLE, duties=frozenset({Duty.OPERATIONS}))
+    await play.join(attached=less, duties=frozenset({Duty.PAIRS}))
+    await _probed(play)
+    assert play.pool.hosts == {"host 0"}
+    assert play.lost == ["host 1"]
+    assert play.pool.usable
 
 
 async def test_a_closed_channel_takes_no_calls() -> None:

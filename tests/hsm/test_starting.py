@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import _ctypes
+import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from hsmkms.core.errors import PinRefused, TokenUnusable
 from hsmkms.core.material import Edition
 from hsmkms.hsm.settings import HostExit
 from hsmkms.hsm.spawn import spawn_host
+from tests.e2e.bystander import UNPRIVILEGED
 from tests.hsm import tokens
 
 if TYPE_CHECKING:
@@ -131,6 +134,27 @@ async def test_neither_arguments_nor_environment_show_the_pin_or_its_path(sofths
     host.socket.close()
     await host.wait()
     assert os.environ.get("SOFTHSM2_CONF") != softhsm.env["SOFTHSM2_CONF"]
+
+
+@pytest.mark.parametrize("dumpable", [False, True])
+async def test_a_host_says_how_its_memory_is_kept(softhsm: TestToken, dumpable: bool) -> None:
+    host = await tokens.start(softhsm, FIPS, dumpable=dumpable)
+    assert host.protection is not None
+    assert host.protection.dumpable is dumpable
+    status = (Path("/proc") / str(host.pid) / "status").read_text().splitlines()
+    (locked,) = [int(line.split()[1]) for line in status if line.startswith("VmLck:")]
+    assert (locked > 0) is (host.protection.not_locked == "")
+    host.socket.close()
+    await host.wait()
+
+
+async def test_memory_is_not_locked_under_a_limit_that_would_end_the_host() -> None:
+    script = "from hsmkms.hsm.host.locking import lock_memory; print(lock_memory())"
+    limit = 4 * 1024 * 1024
+    limited = (*UNPRIVILEGED, "prlimit", f"--memlock={limit}", sys.executable, "-c", script)
+    process = await asyncio.create_subprocess_exec(*limited, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    assert said.decode().strip() == f"RLIMIT_MEMLOCK is {limit} bytes, not unlimited"
 
 
 async def test_a_host_is_as_nice_as_asked_and_leaves_no_core_file(softhsm: TestToken) -> None:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsmkms.audit.chain import link
-from hsmkms.store import open_store, upgrade
+from hsmkms.store.database import open_store
+from hsmkms.store.versions import upgrade
 from tests.service.house import House, Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from hsmkms.store import SqlStore
+    from hsmkms.store.database import SqlStore
 
 
 @pytest.fixture(scope="session")

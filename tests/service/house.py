@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -16,6 +16,9 @@ from hsmkms.core.keys import Origin
 from hsmkms.core.material import Edition
 from hsmkms.core.secrets import Plaintext
 from hsmkms.core.wrapping import WrappingAlgorithm
+from hsmkms.service.admission import Admission
+from hsmkms.service.answering import FailureSchedule
+from hsmkms.service.auditing import Trail
 from hsmkms.service.auth_tokens import AuthTokenUseCases
 from hsmkms.service.commands import (
     ArchiveKey,
@@ -36,16 +39,18 @@ from hsmkms.service.commands import (
 )
 from hsmkms.service.credentials import CredentialUseCases
 from hsmkms.service.crypto import CryptoUseCases
-from hsmkms.service.facade import Service, UseCases
+from hsmkms.service.due_time import DueTime, begin
+from hsmkms.service.facade import Guards, Service, UseCases
 from hsmkms.service.importing import ImportUseCases
 from hsmkms.service.issuing import IssuingSettings, IssuingUseCases
 from hsmkms.service.keys import KeyUseCases
 from hsmkms.service.lifecycle import LifecycleUseCases
+from hsmkms.service.limits import RateLimits, Rates
 from hsmkms.service.offering import Offer
 from hsmkms.service.pairs import PairPool
 from hsmkms.service.sweeping import Sweeper
 from hsmkms.service.uses import UseCounter
-from tests.fakes.clock import StoppedClock
+from tests.fakes.clock import RememberedWitness, SteppedTimer, StoppedClock
 from tests.service.counted_hsm import UNDECRYPTABLE, CountedHsm, wrapped
 
 if TYPE_CHECKING:
@@ -55,7 +60,7 @@ if TYPE_CHECKING:
     from hsmkms.core.keys import Key, KeyState
     from hsmkms.core.ports import Store, Writing
     from hsmkms.core.tickets import Pair, Ticket
-    from hsmkms.store import SqlStore
+    from hsmkms.store.database import SqlStore
 
 OAEP: Final = WrappingAlgorithm.RSAES_OAEP_SHA_256
 DAY: Final = 86_400
@@ -76,6 +81,8 @@ class Settings:
     most_uses: int = 1000
     uses_leased_at_once: int = 10
     most_keys: int = 0
+    rates: Rates = field(default_factory=Rates)
+    failure_seconds: float = 0
 
 
 class House:
@@ -93,19 +100,34 @@ class House:
         )
         self.credentials = CredentialUseCases(self.store, self.hsm, self.clock, edition)
         self.auth_tokens = AuthTokenUseCases(self.store, self.clock)
+        self.timer = SteppedTimer()
+        limits = RateLimits(self.timer, settings.rates)
         issuing = IssuingSettings(DAY, settings.tickets_per_pair, settings.max_attempts)
         offer = Offer(self.hsm, settings.algorithms)
+        failures = FailureSchedule(self.timer, settings.failure_seconds)
+        self.imports = ImportUseCases(self.store, self.hsm, self.clock, edition, offer=offer, failures=failures)
+        self.admission = Admission()
         use_cases = UseCases(
             keys=KeyUseCases(self.store, self.hsm, self.clock, edition, most_keys=settings.most_keys),
             lifecycle=LifecycleUseCases(self.store, self.clock),
-            issuing=IssuingUseCases(self.store, self.clock, offer, pool=self.pool, settings=issuing),
-            imports=ImportUseCases(self.store, self.hsm, self.clock, edition, offer),
+            issuing=IssuingUseCases(self.store, self.clock, offer, pool=self.pool, limits=limits, settings=issuing),
+            imports=self.imports,
             crypto=CryptoUseCases(self.store, self.hsm, self.clock, edition, self.use_counter()),
             credentials=self.credentials,
             auth_tokens=self.auth_tokens,
         )
-        self.service = Service(edition, offer, use_cases)
-        self.sweeper = Sweeper(self.store, self.clock, self.credentials, parameters_valid_seconds=DAY)
+        self.trail = Trail(self.store, self.clock, self.timer)
+        guards = Guards(
+            limits=limits,
+            admission=self.admission,
+            failures=failures,
+            trail=self.trail,
+        )
+        self.service = Service(edition, offer, use_cases, guards)
+        self.witness = RememberedWitness()
+        begin(self.clock, self.clock, self.witness)
+        due = DueTime(self.clock, self.clock, self.witness)
+        self.sweeper = Sweeper(self.store, self.clock, due, self.credentials, parameters_valid_seconds=DAY)
         self.caller: Caller
         self.stranger: Caller
         self._aliases = 0
@@ -261,7 +283,7 @@ class BreakableStore:
     async def writing(self) -> AsyncIterator[Writing]:
         async with self._store.writing() as writing:
             if self.break_append is not None:
-                writing.append = self._broken_append  # type: ignore[assignment, method-assign]
+                writing.append = self._broken_append  # type: ignore[method-assign]
             yield writing
             if self.break_commit is not None:
                 raise self.break_commit
@@ -269,7 +291,7 @@ class BreakableStore:
         if self.break_after_commit is not None:
             raise self.break_after_commit
 
-    async def _broken_append(self, _event: Event) -> None:
+    async def _broken_append(self, *_events: Event) -> None:
         assert self.break_append is not None
         raise self.break_append
 

@@ -25,7 +25,7 @@ from tests.service.house import Killed, Settings, end_of, refusal, undecryptable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from hsmkms.store import SqlStore
+    from hsmkms.store.database import SqlStore
     from tests.service.house import House
 
 

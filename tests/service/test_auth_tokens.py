@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsmkms.core.credentials import Role
+from hsmkms.core.credentials import Grant, Role
 from hsmkms.core.errors import StoreUnavailable
 from hsmkms.core.events import EventTag
 from hsmkms.core.ids import AccountName
@@ -28,18 +28,18 @@ ROLES = frozenset((Role.ADMIN, Role.IMPORTER))
 
 @pytest.fixture
 async def issued(house: House) -> IssuedToken:
-    return await house.auth_tokens.create(ACCOUNT, ROLES)
+    return await house.auth_tokens.create(Grant(ACCOUNT, ROLES))
 
 
 async def test_its_holder_is_found_by_the_token(house: House, issued: IssuedToken) -> None:
-    await house.auth_tokens.create(AccountName("stranger"), frozenset(Role))
+    await house.auth_tokens.create(Grant(AccountName("stranger"), frozenset(Role)))
     holder = await house.service.holder_of(issued.token)
     assert holder == TokenHolder(issued.access_id, house.caller.account, ROLES)
 
 
 async def test_neither_making_nor_showing_one_asks_the_token_device(house: House) -> None:
     house.hsm.sick = True
-    made = await house.auth_tokens.create(ACCOUNT, ROLES)
+    made = await house.auth_tokens.create(Grant(ACCOUNT, ROLES))
     assert await house.service.holder_of(made.token) is not None
 
 
@@ -68,7 +68,7 @@ async def test_what_has_not_the_form_of_one_costs_the_database_nothing(house: Ho
 
 
 async def test_tokens_are_random_and_long_enough(house: House) -> None:
-    made = [await house.auth_tokens.create(ACCOUNT, ROLES) for _ in range(5)]
+    made = [await house.auth_tokens.create(Grant(ACCOUNT, ROLES)) for _ in range(5)]
     assert len({each.access_id for each in made}) == len({each.token for each in made}) == 5
     for each in made:
         assert len(each.token) == 43
@@ -76,7 +76,7 @@ async def test_tokens_are_random_and_long_enough(house: House) -> None:
 
 
 async def test_one_may_bring_a_new_account(house: House) -> None:
-    made = await house.auth_tokens.create(AccountName("newcomer"), ROLES)
+    made = await house.auth_tokens.create(Grant(AccountName("newcomer"), ROLES))
     holder = await house.service.holder_of(made.token)
     assert holder is not None
     assert holder.account.name == "newcomer"
@@ -122,13 +122,13 @@ async def test_its_access_id_opens_no_secret_and_never_asks_the_token_device(hou
 
 
 async def test_a_secret_key_is_no_auth_token(house: House) -> None:
-    signer = await house.credentials.create(ACCOUNT, ROLES)
+    signer = await house.credentials.create(Grant(ACCOUNT, ROLES))
     assert await house.service.holder_of(AuthToken(signer.secret.reveal())) is None
 
 
 async def test_none_exists_if_its_event_cannot_be_written(house: House) -> None:
     house.store.break_append = StoreUnavailable()
     with pytest.raises(StoreUnavailable):
-        await house.auth_tokens.create(AccountName("newcomer"), ROLES)
+        await house.auth_tokens.create(Grant(AccountName("newcomer"), ROLES))
     async with house.sql.reading() as reading:
         assert await reading.account(AccountName("newcomer")) is None

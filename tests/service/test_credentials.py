@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hsmkms.core import records
-from hsmkms.core.credentials import Credential, Role
-from hsmkms.core.errors import RecordBroken, StoreUnavailable, TokenUnavailable
+from hsmkms.core.credentials import Credential, Grant, Role
+from hsmkms.core.errors import RecordBroken, ServiceOverloaded, StoreUnavailable, TokenUnavailable
 from hsmkms.core.events import EventTag
 from hsmkms.core.ids import AccessId, AccountName
 from hsmkms.core.material import Edition
@@ -20,11 +20,12 @@ from hsmkms.service.credentials import SECRET_KEPT_SECONDS
 from tests.service.house import out_of_reach
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from hsmkms.core.ports import Reading
     from hsmkms.service.credentials import IssuedCredential
-    from hsmkms.store import SqlStore
+    from hsmkms.store.database import SqlStore
     from tests.service.house import House
 
 ACCOUNT = AccountName("acme")
@@ -33,7 +34,7 @@ ROLES = frozenset((Role.ADMIN, Role.IMPORTER))
 
 @pytest.fixture
 async def issued(house: House) -> IssuedCredential:
-    return await house.credentials.create(ACCOUNT, ROLES)
+    return await house.credentials.create(Grant(ACCOUNT, ROLES))
 
 
 async def test_a_credential_opens_with_its_account_roles_and_secret(house: House, issued: IssuedCredential) -> None:
@@ -49,7 +50,7 @@ async def test_many_who_ask_at_once_cost_one_call_of_the_token(house: House, iss
 
 
 async def test_access_ids_and_secrets_are_random_and_long_enough(house: House) -> None:
-    made = [await house.credentials.create(ACCOUNT, ROLES) for _ in range(5)]
+    made = [await house.credentials.create(Grant(ACCOUNT, ROLES)) for _ in range(5)]
     assert len({each.access_id for each in made}) == len({each.secret for each in made}) == 5
     for each in made:
         assert each.access_id.startswith("AKID")
@@ -59,7 +60,7 @@ async def test_access_ids_and_secrets_are_random_and_long_enough(house: House) -
 
 
 async def test_a_credential_may_bring_a_new_account(house: House) -> None:
-    made = await house.credentials.create(AccountName("newcomer"), ROLES)
+    made = await house.credentials.create(Grant(AccountName("newcomer"), ROLES))
     opened = await house.credentials.open(made.access_id)
     assert opened is not None
     assert opened.account.name == "newcomer"
@@ -129,6 +130,64 @@ async def test_one_switched_off_stops_at_once_when_the_clock_was_set_back(
     assert await house.credentials.open(issued.access_id) is None
 
 
+async def test_who_joins_a_check_that_the_token_holds_up_is_not_let_in_by_what_was_read_long_before(
+    house: House, issued: IssuedCredential, tmp_path: Path
+) -> None:
+    opens = house.hsm.open_secret
+    at_the_token, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*arguments: object) -> object:
+        at_the_token.set()
+        await go_on.wait()
+        return await opens(*arguments)  # type: ignore[arg-type]
+
+    house.hsm.open_secret = slowly  # type: ignore[assignment, method-assign]
+    early = asyncio.create_task(house.credentials.open(issued.access_id))
+    async with asyncio.timeout(30):
+        await at_the_token.wait()
+        switch_off(tmp_path / "hsmkms.db", issued.access_id)
+        house.clock.advance(8)
+        late = asyncio.create_task(house.credentials.open(issued.access_id))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert await late is None
+        assert await early is None
+    assert house.hsm.secrets_opened == 1
+
+
+async def test_a_slow_token_is_asked_once_and_what_it_opened_is_checked_again(
+    house: House, issued: IssuedCredential
+) -> None:
+    opens = house.hsm.open_secret
+
+    async def slowly(*arguments: object) -> object:
+        house.clock.advance(8)
+        return await opens(*arguments)  # type: ignore[arg-type]
+
+    house.hsm.open_secret = slowly  # type: ignore[assignment, method-assign]
+    opened = await asyncio.gather(*(house.credentials.open(issued.access_id) for _ in range(10)))
+    assert all(each is not None for each in opened)
+    assert house.hsm.secrets_opened == 1
+
+
+async def test_a_database_that_takes_longer_than_its_word_is_trusted_lets_nobody_in(
+    house: House, issued: IssuedCredential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = house.store.reading
+
+    @asynccontextmanager
+    async def slowly() -> AsyncIterator[Reading]:
+        async with reading() as rows:
+            house.clock.advance(5)
+            yield rows
+
+    monkeypatch.setattr(house.store, "reading", slowly)
+    with pytest.raises(ServiceOverloaded):
+        await house.credentials.open(issued.access_id)
+    monkeypatch.undo()
+    assert await house.credentials.open(issued.access_id) is not None
+
+
 async def test_one_made_by_another_process_holds_at_once(
     house: House, opened: Callable[[], Awaitable[SqlStore]]
 ) -> None:
@@ -161,7 +220,7 @@ async def test_a_record_of_another_access_id_does_not_open(house: House, issued:
 async def test_while_the_token_is_away_what_was_opened_still_works_and_the_rest_is_unavailable(
     house: House, issued: IssuedCredential
 ) -> None:
-    other = await house.credentials.create(ACCOUNT, ROLES)
+    other = await house.credentials.create(Grant(ACCOUNT, ROLES))
     await house.credentials.open(issued.access_id)
     house.hsm.sick = True
     house.clock.advance(10)
@@ -173,7 +232,7 @@ async def test_while_the_token_is_away_what_was_opened_still_works_and_the_rest_
 async def test_no_credential_exists_if_its_event_cannot_be_written(house: House) -> None:
     house.store.break_append = StoreUnavailable()
     with pytest.raises(StoreUnavailable):
-        await house.credentials.create(AccountName("newcomer"), ROLES)
+        await house.credentials.create(Grant(AccountName("newcomer"), ROLES))
     async with house.sql.reading() as reading:
         assert await reading.account(AccountName("newcomer")) is None
 
@@ -182,7 +241,7 @@ async def test_a_bounded_number_of_secrets_is_kept(
     house: House, issued: IssuedCredential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hsmkms.service.credentials.MOST_KEPT", 2)
-    others = [await house.credentials.create(ACCOUNT, ROLES) for _ in range(3)]
+    others = [await house.credentials.create(Grant(ACCOUNT, ROLES)) for _ in range(3)]
     for each in (issued, *others):
         await house.credentials.open(each.access_id)
     assert set(house.credentials._kept) == {each.access_id for each in others[1:]}

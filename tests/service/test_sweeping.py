@@ -312,6 +312,16 @@ async def test_a_clock_set_back_during_a_pass_removes_nothing_that_is_usable_aga
     assert await house.state(key_id) is KeyState.ENABLED
 
 
+async def test_a_defect_in_one_step_does_not_end_the_passes(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(_now: Instant, _limit: int) -> list[object]:
+        raise TypeError
+
+    house.store.expired_keys = broken  # type: ignore[assignment]
+    await house.sweeper.sweep()
+    (line,) = [vars(each) for each in caplog.records if each.levelname == "ERROR"]
+    assert line["step"] == "expire_material"
+
+
 async def test_the_passes_go_on_until_they_are_cancelled(house: House) -> None:
     key_id = await house.key()
     await house.imported(key_id, valid_to=later(house.clock.now(), seconds=5))

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsmkms.audit.chain import link
-from hsmkms.store import SqlStore, open_store, upgrade
+from hsmkms.store.database import SqlStore, open_store
+from hsmkms.store.versions import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

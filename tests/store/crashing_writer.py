@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from hsmkms.audit.chain import link
-from hsmkms.store import open_store
+from hsmkms.store.database import open_store
 from tests.contract.store_contract import ALICE, event, key, material, pair, ticket
 
 COUNTER = b"counter" * 4

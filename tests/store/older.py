@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from alembic import command
 from sqlalchemy import create_engine
 
-from hsmkms.store.versions import VERSION_TABLE, _config
+from hsmkms.store.migrating import config_of
+from hsmkms.store.versions import VERSION_TABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,7 @@ def make(path: Path, revision: str) -> None:
     """Make an empty database of a revision."""
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
-        command.upgrade(_config(connection), revision)
+        command.upgrade(config_of(connection), revision)
     engine.dispose()
     path.chmod(0o600)
 

@@ -11,7 +11,8 @@ import pytest
 from hsmkms.audit.chain import link
 from hsmkms.audit.verification import Walk
 from hsmkms.core.ports import KeyFilter
-from hsmkms.store import open_store, upgrade
+from hsmkms.store.database import open_store
+from hsmkms.store.versions import upgrade
 from tests.contract.store_contract import ALICE, NOW
 from tests.store.crashing_writer import COUNTER
 

@@ -16,7 +16,7 @@ from hsmkms.store.failures import TRANSLATED, meaning
 from tests.contract.store_contract import ALICE, NOW, key, material, put, ticket
 
 if TYPE_CHECKING:
-    from hsmkms.store import SqlStore
+    from hsmkms.store.database import SqlStore
 
 SECRET = b"<a record that no log may hold>"
 

@@ -12,14 +12,14 @@ import pytest
 
 from hsmkms.audit.chain import link
 from hsmkms.core.errors import StoreUnavailable
-from hsmkms.store import open_store
+from hsmkms.store.database import open_store
 from tests.contract.store_contract import ALICE, NOW, key, material, pair, put
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hsmkms.core.keys import Key
-    from hsmkms.store import SqlStore
+    from hsmkms.store.database import SqlStore
 
 # Not all bytes of it may lie in one page: the second is longer than any page.
 NEEDLES = [b"<needle of a record>" * 3, b"<needle of a long record>" * 5000]

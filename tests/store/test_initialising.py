@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from hsmkms.audit.chain import link
-from hsmkms.store import open_store
+from hsmkms.store.database import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

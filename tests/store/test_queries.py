@@ -19,7 +19,7 @@ from tests.contract.store_contract import NOW
 if TYPE_CHECKING:
     from sqlalchemy import ClauseElement
 
-    from hsmkms.store import SqlStore
+    from hsmkms.store.database import SqlStore
 
 DIALECTS = {name: registry.load(name) for name in ("sqlite", "postgresql")}
 LISTED = queries.keys_listed(KeyFilter(AccountName("alice")), NOW, offset=0, limit=10)
@@ -47,7 +47,9 @@ INDEXED: dict[str, ClauseElement] = {
     "ACCOUNT": queries.ACCOUNT,
     "CREDENTIAL": queries.CREDENTIAL,
     "CREDENTIAL_OF_TOKEN": queries.CREDENTIAL_OF_TOKEN,
-    "LAST_DIGEST": queries.LAST_DIGEST,
+    "HEAD": queries.HEAD,
+    "LAST_SEAL": queries.LAST_SEAL,
+    "SEALS_AFTER": queries.SEALS_AFTER,
     "EVENTS_AFTER": queries.EVENTS_AFTER,
 }
 BOUNDED: dict[str, ClauseElement] = {

@@ -14,7 +14,8 @@ from hsmkms.audit.chain import link
 from hsmkms.core.credentials import Credential, Role
 from hsmkms.core.errors import StoreUnusable
 from hsmkms.core.ids import AccessId, Account, AccountName, Instant
-from hsmkms.store import open_store, upgrade
+from hsmkms.store.database import open_store
+from hsmkms.store.versions import upgrade
 from tests.store import older
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ async def test_a_reader_keeps_its_view_meanwhile(url: str, of_0001: Path) -> Non
         await upgrade(url)
         assert reader.execute("SELECT * FROM credentials").fetchall() == before
         reader.execute("COMMIT")
-        assert reader.execute("SELECT * FROM credentials").fetchall() == [(*row, None) for row in before]
+        assert reader.execute("SELECT * FROM credentials").fetchall() == [
+            (*row, None, None, None, None) for row in before
+        ]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,8 @@ async def test_its_constraints_hold_afterwards(
     url: str, of_0001: Path, account: int, record: bytes | None, digest: bytes | None, constraint: str
 ) -> None:
     await upgrade(url)
-    statement = "INSERT INTO credentials VALUES (?, ?, '', ?, 0, 1, ?)"
+    columns = "access_id, account_number, roles, record, created_at, switched_on, token_digest"
+    statement = f"INSERT INTO credentials ({columns}) VALUES (?, ?, '', ?, 0, 1, ?)"  # noqa: S608
     with closing(sqlite3.connect(of_0001)) as database:
         database.execute("PRAGMA foreign_keys=ON")
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []

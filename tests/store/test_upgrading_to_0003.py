@@ -13,7 +13,8 @@ from hsmkms.core.keys import Origin
 from hsmkms.core.material import Fingerprint
 from hsmkms.core.ports import KeyFilter, TagFilter
 from hsmkms.core.tickets import Spending, TicketState
-from hsmkms.store import open_store, upgrade
+from hsmkms.store.database import open_store
+from hsmkms.store.versions import upgrade
 from tests.contract.store_contract import AFTER, ALICE, NOW, event, key, material, pair, put, ticket
 from tests.store import older
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from hsmkms.store import SqlStore
+    from hsmkms.store.database import SqlStore
 
 DUE = replace(key("due"), switched_on=False, deletion_due=NOW, material=material(valid_to=AFTER))
 LIVE = replace(

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from hsmkms.audit.chain import link
 from hsmkms.core.errors import StoreUnavailable, StoreUnusable
-from hsmkms.store import open_store, upgrade
+from hsmkms.store.database import open_store
+from hsmkms.store.migrating import config_of
 from hsmkms.store.schema import METADATA
-from hsmkms.store.versions import VERSION_TABLE
+from hsmkms.store.versions import VERSION_TABLE, known_revisions, upgrade
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +66,12 @@ async def test_the_migrations_make_its_constraints_and_partial_indices_too(
     created.close()
 
 
+def test_the_names_of_the_migrations_tell_alembic_s_order() -> None:
+    scripts = ScriptDirectory.from_config(config_of())
+    assert [each.revision for each in scripts.walk_revisions()] == known_revisions()[::-1]
+    assert scripts.get_heads() == known_revisions()[-1:]
+
+
 async def test_upgrading_again_changes_nothing(url: str, path: Path) -> None:
     await upgrade(url)
     before = contents(path)
@@ -112,6 +120,19 @@ async def test_another_programs_database_is_refused_and_left_alone(url: str, pat
     before = contents(path)
     for attempt in (opened, upgrade):
         with pytest.raises(StoreUnusable, match="belongs to another program"):
+            await attempt(url)
+    assert contents(path) == before
+
+
+@pytest.mark.parametrize("name", ["audit_seals", "keys"])
+async def test_without_one_of_its_tables_it_is_unusable_and_that_is_said(url: str, path: Path, name: str) -> None:
+    await upgrade(url)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"DROP TABLE {name}")
+    connection.close()
+    before = contents(path)
+    for attempt in (opened, upgrade):
+        with pytest.raises(StoreUnusable, match=f"lacks the table {name}: .* restore a backup"):
             await attempt(url)
     assert contents(path) == before
 

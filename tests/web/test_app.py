@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import logging
+import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -47,6 +49,28 @@ async def test_target_headers_and_body_arrive_as_they_were_sent() -> None:
     assert head.headers[2:] == (("X-Two", "1"), ("x-two", "2"), ("X-Latin", "\xe9"), ("X-Spaces", "a  b"))
     assert head.values("x-two") == ("1", "2")
     assert seen == body
+
+
+FORWARDED = (
+    (b"", "127.0.0.1"),
+    (b"X-Forwarded-For: 192.0.2.7\r\n", "192.0.2.7"),
+    (b"X-Forwarded-For: 203.0.113.1,  2001:DB8::7 \r\n", "2001:db8::7"),
+    (b"X-Forwarded-For: 203.0.113.1\r\nx-forwarded-for: 192.0.2.8\r\n", "192.0.2.8"),
+    (b"X-Forwarded-For: 192.0.2.7, anybody\r\n", "127.0.0.1"),
+    (b"X-Forwarded-For: 192.0.2.7,\r\n", "127.0.0.1"),
+    (b"X-Forwarded-For: \xe9\r\n", "127.0.0.1"),
+)
+"""What is sent, and which source it is of when it comes from a proxy."""
+
+
+async def test_behind_a_proxy_the_source_is_the_last_that_the_proxy_says_and_else_who_connects() -> None:
+    for behind in (True, False):
+        dialect = PlainDialect()
+        async with serving(build_app([dialect], Limits(), Health(no_obstacle), behind_proxy=behind)) as served:
+            for headers, _ in FORWARDED:
+                await exchange(served.port, post(b"", headers=headers))
+        sources = [head.source for head, _ in dialect.seen]
+        assert sources == [source if behind else "127.0.0.1" for _, source in FORWARDED]
 
 
 async def test_a_host_that_is_a_url_arrives_as_it_was_sent() -> None:
@@ -180,6 +204,18 @@ async def test_what_is_left_of_a_refused_body_is_not_read_as_a_request() -> None
     assert not dialect.seen
 
 
+async def test_a_request_has_arrived_with_its_last_byte() -> None:
+    dialect = PlainDialect()
+    async with serving(app(dialect)) as served, connected(served.port) as (reader, writer):
+        writer.write(post(b"{", length=2))
+        await dialect.claimed.wait()
+        before = time.monotonic()
+        writer.write(b"}")
+        await read_answer(reader)
+    [(head, _body)] = dialect.seen
+    assert before <= head.received <= time.monotonic()
+
+
 async def test_a_body_that_does_not_arrive_in_time_is_refused() -> None:
     dialect = PlainDialect()
     async with serving(app(dialect, Limits(body_seconds=0.1))) as served:
@@ -266,21 +302,49 @@ async def test_the_deadline_is_for_the_first_head_only() -> None:
         assert b"HTTP/1.1 200" in await reader.readuntil(b"\r\n\r\n")
 
 
-async def test_one_connection_too_many_is_closed_and_the_others_are_served() -> None:
+async def test_one_connection_too_many_takes_the_place_of_the_one_that_was_quiet_longest() -> None:
     limited = app(PlainDialect(), Limits(connections=2))
     async with (
         serving(limited) as served,
         asyncio.timeout(10),
         connected(served.port) as (first, to_first),
-        connected(served.port) as (_, to_second),
+        connected(served.port) as (second, to_second),
     ):
-        for writer in (to_first, to_second):
+        for reader, writer in ((first, to_first), (second, to_second), (first, to_first)):
             writer.write(post(b""))
-        assert b"HTTP/1.1 200" in await first.readuntil(b"\r\n\r\n")
-        async with connected(served.port) as (third, _):
-            assert await third.read() == b""
+            assert (await read_answer(reader)).status == 200
+        async with connected(served.port) as (third, to_third):
+            assert await second.read() == b"", "it had no request for the longest time"
+            for reader, writer in ((third, to_third), (first, to_first)):
+                writer.write(post(b""))
+                assert (await read_answer(reader)).status == 200
+
+
+async def test_silent_connections_keep_no_health_check_out() -> None:
+    limited = app(PlainDialect(), Limits(connections=3))
+    async with serving(limited) as served, asyncio.timeout(10), contextlib.AsyncExitStack() as silent:
+        for _ in range(10):
+            await silent.enter_async_context(connected(served.port))
+        answer = await exchange(served.port, b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        assert answer.status == 200
+
+
+async def test_one_connection_too_many_is_closed_while_all_have_a_request() -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answering(_head: RequestHead, _body: bytes) -> bytes:
+        begun.set()
+        await go_on.wait()
+        return b"{}"
+
+    limited = app(PlainDialect(answering), Limits(connections=1))
+    async with serving(limited) as served, asyncio.timeout(10), connected(served.port) as (first, to_first):
         to_first.write(post(b""))
-        assert b"HTTP/1.1 200" in await first.readuntil(b"\r\n\r\n")
+        await begun.wait()
+        async with connected(served.port) as (second, _):
+            assert await second.read() == b""
+        go_on.set()
+        assert (await read_answer(first)).status == 200
 
 
 # --- defects and clients that go away -----------------------------------------------------------------------
@@ -342,6 +406,30 @@ async def test_ready() -> None:
         ready = await exchange(served.port, b"GET /readyz?x HTTP/1.1\r\nHost: h\r\n\r\n")
     assert (alive.status, alive.json) == (200, {"status": "ok"})
     assert (ready.status, ready.json) == (200, {"status": "ready"})
+
+
+async def test_readiness_is_found_out_once_for_all_who_ask_at_the_same_time() -> None:
+    begun, go_on, asked = asyncio.Event(), asyncio.Event(), 0
+
+    async def check() -> str | None:
+        nonlocal asked
+        asked += 1
+        begun.set()
+        await go_on.wait()
+        return None
+
+    async def ask(port: int) -> int:
+        return (await exchange(port, b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n")).status
+
+    async with serving(app(PlainDialect(), health=Health(check))) as served, asyncio.timeout(10):
+        asking = [asyncio.create_task(ask(served.port)) for _ in range(20)]
+        await begun.wait()
+        go_on.set()
+        assert await asyncio.gather(*asking) == [200] * 20
+        assert asked < 5, "who came too late for one answer shares the next"
+        before = asked
+        assert await ask(served.port) == 200
+        assert asked == before + 1, "an answer is for those who wait for it, and not kept"
 
 
 @pytest.mark.parametrize(

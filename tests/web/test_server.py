@@ -1,21 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import ipaddress
 import ssl
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from hsmkms.core.errors import ConfigurationInvalid
 from hsmkms.web.app import App, Health, Limits, build_app
 from hsmkms.web.server import tls_context
+from tests.web.certificates import certificate
 from tests.web.serving import PlainDialect, connected, exchange, no_obstacle, read_answer, serving
 
 if TYPE_CHECKING:
@@ -90,31 +87,6 @@ async def test_nothing_in_flight_ends_at_once() -> None:
 # --- TLS ----------------------------------------------------------------------------------------------------
 
 
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    private_key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(private_key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(private_key, hashes.SHA256())
-    )
-    files = folder / f"{name}.pem", folder / f"{name}.key"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        private_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return files
-
-
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_tls(version: ssl.TLSVersion, tmp_path: Path) -> None:
     files = certificate(tmp_path, "one")
@@ -154,3 +126,14 @@ def test_files_that_do_not_make_a_context_are_named_by_their_keys(tmp_path: Path
         with pytest.raises(ConfigurationInvalid, match=r"^listen\.tls_cert and listen\.tls_key .*;.*\.$") as caught:
             tls_context(cert, key)
         assert f"({why}" in caught.value.message
+
+
+@pytest.mark.parametrize("version", ["HTTP/0.9", "HTTP/2.0"])
+async def test_a_version_that_is_not_spoken_here_is_refused_in_one_that_is(version: str) -> None:
+    dialect = PlainDialect()
+    async with serving(app(dialect)) as served, connected(served.port) as (reader, writer):
+        writer.write(f"POST / {version}\r\nHost: h\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert answer.endswith(b'{"error": "bad request"}')
+    assert not dialect.seen

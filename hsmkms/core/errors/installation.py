@@ -17,12 +17,31 @@ class PinRefused(OperatorFault):
     """The token refused the PIN; it was tried once and is not tried again."""
 
     text = (
-        "The token refused the PIN; it was tried once. Correct the file named by hsm.pin_file before you start again."
+        "The token refused the PIN; it was tried once. Correct what hsm.pin_file, hsm.pin_credential or hsm.pin_fd "
+        "names before you start again."
     )
+
+
+class LoginUnanswered(OperatorFault):
+    """The PIN was sent, and the token did not say whether it takes it: it may have counted a refusal."""
+
+    text = "The PIN was sent to the token, which did not say whether it takes it."
 
 
 class StoreUnusable(OperatorFault):
     """The database is of another version, of another deployment, or cannot be opened."""
+
+
+class EventUnreadable(OperatorFault):
+    """A row of the audit trail, or of its seals, is none that this program wrote."""
+
+    def __init__(self, sequence: int, what: str = "Event") -> None:
+        """Take the sequence of the event, or of the event that the seal is over."""
+        self.sequence = sequence
+        super().__init__(
+            f"{what} {sequence} of the audit trail cannot be read: it was changed, or the database is damaged. "
+            "'hsmkms audit verify' says what holds."
+        )
 
 
 # --- the command that is a client -----------------------------------------------------------------------

@@ -57,6 +57,23 @@ class AccountForeign(AuthorizationFault):
     text = "The credential belongs to another account than the one that the request names."
 
 
+class RoleMissing(AuthorizationFault):
+    """The credential has none of the roles that may ask for this."""
+
+    def __init__(self, roles: Iterable[str]) -> None:
+        """Take the roles of which one would do."""
+        super().__init__(
+            f"This credential may not do this: it takes the role {' or '.join(sorted(roles))}. "
+            "Use another credential; the operator makes them."
+        )
+
+
+class KeyOutOfScope(AuthorizationFault):
+    """The credential is limited to other keys."""
+
+    text = "This credential is limited to other keys. Use another credential; the operator makes them."
+
+
 # --- the caller: what do you ask -------------------------------------------------------------------------
 
 
@@ -151,6 +168,15 @@ class AliasTaken(RequestFault):
     """Another key of the account has the alias."""
 
     text = "Another key of this account has this alias. Choose another one."
+
+
+class RequestRateExceeded(RequestFault):
+    """The account asks more often than it may."""
+
+    def __init__(self, what: str, wait_seconds: float) -> None:
+        """Take what is asked for too often, and when asking again makes sense."""
+        self.wait_seconds = wait_seconds
+        super().__init__(f"This account asks for {what} more often than it may. Ask again more slowly.")
 
 
 class TooManyKeys(RequestFault):

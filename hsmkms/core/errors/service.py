@@ -23,6 +23,12 @@ class TokenGaveNoAnswer(TokenUnavailable):
     """The host died or missed its deadline, or the token is sick."""
 
 
+class ServiceOverloaded(TemporarilyUnavailable):
+    """More requests wait than can be answered in time: this one was not begun."""
+
+    text = "The service is busy. Try again in a few seconds."
+
+
 class StoreUnavailable(TemporarilyUnavailable):
     """The database did not answer in time."""
 

@@ -77,7 +77,7 @@ def _describe_key(_view: View, request: wire.OperateKey) -> Command:
     return commands.DescribeKey(key_ids.read(request.key_id))
 
 
-def _list_keys(view: View, request: wire.ListKeys) -> Command | Ready:
+def _list_keys(view: View, request: wire.ListKeys) -> Command:
     if request.key_spec not in {None, _ALL_SPECS, *_SPECS}:
         raise errors.FieldInvalid("key_spec", f"use {fields.SPECS[view.edition]} or {_ALL_SPECS}.")
     if request.key_state not in {None, *states.LISTED}:

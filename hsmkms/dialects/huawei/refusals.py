@@ -64,7 +64,10 @@ CODES: Final[Mapping[type[errors.HsmkmsError], Code]] = {
     errors.SignatureExpired: _NOT_AUTHENTICATED,
     errors.AuthTokenUnknown: Code("KMS.0301", HTTPStatus.UNAUTHORIZED),
     errors.AccountForeign: Code("APIGW.0302", HTTPStatus.FORBIDDEN),
+    errors.KeyOutOfScope: Code("KMS.0306", HTTPStatus.FORBIDDEN),
+    errors.RoleMissing: Code("KMS.0307", HTTPStatus.FORBIDDEN),
     # what do you ask
+    errors.RequestRateExceeded: Code("APIGW.0308", HTTPStatus.TOO_MANY_REQUESTS),
     errors.ProtocolUnsupported: _NO_SUCH_API,
     errors.ActionUnknown: _NO_SUCH_API,
     errors.VersionUnknown: _NO_SUCH_API,
@@ -107,6 +110,7 @@ CODES: Final[Mapping[type[errors.HsmkmsError], Code]] = {
     # the service
     errors.TokenNotAsked: _UNAVAILABLE,
     errors.TokenGaveNoAnswer: _UNAVAILABLE,
+    errors.ServiceOverloaded: _UNAVAILABLE,
     errors.StoreUnavailable: _UNAVAILABLE,
     errors.ChangedMeanwhile: _UNAVAILABLE,
     errors.RecordBroken: _INTERNAL,

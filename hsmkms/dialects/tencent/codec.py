@@ -121,13 +121,13 @@ def _describe_keys(_view: View, request: wire.SeveralKeys) -> Command:
     return commands.DescribeKeys(_different_keys(request))
 
 
-def _list_keys(_view: View, request: wire.ListKeys) -> Command | Ready:
+def _list_keys(_view: View, request: wire.ListKeys) -> Command:
     if request.Role:  # keys that cloud products made: there are no cloud products here
         return NO_KEYS
     return commands.ListKeys(request.Offset, request.Limit, states=_LISTED_STATES)
 
 
-def _list_key_detail(_view: View, request: wire.ListKeyDetail) -> Command | Ready:
+def _list_key_detail(_view: View, request: wire.ListKeyDetail) -> Command:
     if request.Origin not in _ORIGIN_FILTERS:
         raise errors.FieldInvalid("Origin", f"use one of {', '.join(filter(None, _ORIGIN_FILTERS))}.")
     if request.KeyUsage not in _USAGE_FILTERS and request.KeyUsage not in _USAGES_ELSEWHERE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hsmkms.core.credentials import Caller
 from hsmkms.core.errors import (
@@ -16,8 +16,8 @@ from hsmkms.core.errors import (
     VersionUnknown,
 )
 from hsmkms.dialects import claiming, strict_json
-from hsmkms.dialects.base import Ready, Reply
-from hsmkms.dialects.refusing import facts_of
+from hsmkms.dialects.base import NO_ACTION, Ready, Reply
+from hsmkms.dialects.refusing import facts_of, facts_of_caller
 from hsmkms.dialects.tencent import auth
 from hsmkms.dialects.tencent.codec import ACTIONS
 from hsmkms.dialects.tencent.fields import View
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from hsmkms.core.ports import Clock
     from hsmkms.dialects.base import KeyService, RequestHead
     from hsmkms.dialects.strict_json import JsonObject
+    from hsmkms.dialects.tencent.auth import Claim
+    from hsmkms.dialects.tencent.binding import ActionBinding
+    from hsmkms.dialects.tencent.codec import Action
+    from hsmkms.service.commands import Command
 
 VERSION: Final = "2019-01-18"
 DEFAULT_REGIONS: Final = ("on-prem",)
@@ -47,6 +51,8 @@ class TencentDialect:
     clock: Clock
     edition: Edition
     regions: Sequence[str] = DEFAULT_REGIONS
+    binding: ActionBinding | None = None
+    """If there is one, a signature serves one action only."""
     name: str = "tencent"
 
     def claims(self, head: RequestHead) -> bool:
@@ -57,34 +63,55 @@ class TencentDialect:
         """Answer one request."""
         caller = None
         try:
-            caller = await self._authenticate(head, body, request_id)
-            shown = await self._serve(caller, head, body)
+            caller, claim = await self._authenticate(head, body, request_id)
+            action, view, asked = self._understood(caller, claim, head, body)
+        except HsmkmsError as error:
+            return self._turned_away(head, error, request_id, caller)
+        try:
+            outcome = asked.outcome if isinstance(asked, Ready) else await self.service.execute(caller, asked)
+            shown = action.show(view, outcome)
         except HsmkmsError as error:
             return _refused(head, error, request_id, caller)
         return _reply(head, request_id, shown, {"code": "OK"}, caller)
 
     def refuse(self, head: RequestHead, error: HsmkmsError, request_id: RequestId) -> Reply:
         """Say `error` as this API does."""
-        return _refused(head, error, request_id, None)
+        return self._turned_away(head, error, request_id, None)
 
-    async def _authenticate(self, head: RequestHead, body: bytes, request_id: RequestId) -> Caller:
+    def _turned_away(
+        self, head: RequestHead, error: HsmkmsError, request_id: RequestId, caller: Caller | None
+    ) -> Reply:
+        """Refuse what did not become a command."""
+        self.service.note_refusal(error, head.source, caller, _known_action(head))
+        return _refused(head, error, request_id, caller)
+
+    async def _authenticate(self, head: RequestHead, body: bytes, request_id: RequestId) -> tuple[Caller, Claim]:
         if head.method != "POST":
             raise ProtocolUnsupported
         claim = auth.read_claim(head, self.clock.now())
-        credential = auth.verify(head, body, claim, await self.service.secret_of(claim.access_id))
-        return Caller(credential.account, claim.access_id, credential.roles, request_id)
+        credential = auth.verify(head, body, claim, await self.service.secret_of(claim.access_id, head.source))
+        caller = Caller(
+            credential.account, claim.access_id, credential.roles, request_id, credential.scope, head.received
+        )
+        return caller, claim
 
-    async def _serve(self, caller: Caller, head: RequestHead, body: bytes) -> JsonObject:
-        action = _the(head, "X-TC-Action")
+    def _understood(
+        self, caller: Caller, claim: Claim, head: RequestHead, body: bytes
+    ) -> tuple[Action[Any, Any], View, Command | Ready]:
+        if _known_action(head) is None or VERSION not in head.values("x-tc-version"):
+            self.service.admit(caller, NO_ACTION)
+        name = _the(head, "X-TC-Action")
         if _the(head, "X-TC-Version") != VERSION:
             raise VersionUnknown(f"This API version does not exist. Use {VERSION}.")
-        if action not in ACTIONS:
+        if name not in ACTIONS:
             raise ActionUnknown
+        if self.binding is not None:
+            self.binding.bind(claim, caller.account.name, name, self.clock.now())
         service = self.service
+        service.admit(caller, name)
         view = View(caller.account, self.edition, self.regions, service.offered_algorithms, service.ciphers)
-        asked = ACTIONS[action].read(view, strict_json.read_object(body))
-        outcome = asked.outcome if isinstance(asked, Ready) else await self.service.execute(caller, asked)
-        return ACTIONS[action].show(view, outcome)
+        action = ACTIONS[name]
+        return action, view, action.read(view, strict_json.read_object(body))
 
 
 def _the(head: RequestHead, name: str) -> str:
@@ -97,6 +124,11 @@ def _the(head: RequestHead, name: str) -> str:
     return values[0]
 
 
+def _known_action(head: RequestHead) -> str | None:
+    """Return the action that a request names; one that is none of ours is free text, with no place in a log."""
+    return next(iter(ACTIONS.keys() & set(head.values("x-tc-action"))), None)
+
+
 def _refused(head: RequestHead, error: HsmkmsError, request_id: RequestId, caller: Caller | None) -> Reply:
     said = refusal(error)
     shown: JsonObject = {"Error": {"Code": said.code, "Message": said.message}}
@@ -107,9 +139,7 @@ def _reply(
     head: RequestHead, request_id: RequestId, shown: JsonObject, facts: dict[str, str], caller: Caller | None
 ) -> Reply:
     response: JsonObject = {**shown, "RequestId": request_id}
-    # Any other action is the caller's free text, which has no place in a log.
-    for action in ACTIONS.keys() & set(head.values("x-tc-action")):
+    if (action := _known_action(head)) is not None:
         facts["action"] = action
-    if caller is not None:
-        facts |= {"account": caller.account.name, "access_id": caller.access_id}
+    facts |= facts_of_caller(caller)
     return Reply(200, _HEADERS, json.dumps({"Response": response}).encode("ascii"), facts)

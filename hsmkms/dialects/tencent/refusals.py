@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _INTERNAL: Final = "InternalError"
 _INVALID: Final = "InvalidParameter"
+_UNAUTHORIZED: Final = "AuthFailure.UnauthorizedOperation"
 _STATE: Final = "ResourceUnavailable.CmkStateNotSupport"
 _UNAVAILABLE: Final = "UnsupportedOperation.ServiceTemporaryUnavailable"
 
@@ -33,8 +34,11 @@ CODES: Final[Mapping[type[errors.HsmkmsError], str]] = {
     errors.SignatureMismatch: "AuthFailure.SignatureFailure",
     errors.SignatureExpired: "AuthFailure.SignatureExpire",
     errors.AuthTokenUnknown: "AuthFailure.InvalidAuthorization",
-    errors.AccountForeign: "AuthFailure.UnauthorizedOperation",
+    errors.AccountForeign: _UNAUTHORIZED,
+    errors.RoleMissing: _UNAUTHORIZED,
+    errors.KeyOutOfScope: _UNAUTHORIZED,
     # what do you ask
+    errors.RequestRateExceeded: "RequestLimitExceeded",
     errors.ProtocolUnsupported: "UnsupportedProtocol",
     errors.ActionUnknown: "InvalidAction",
     errors.VersionUnknown: "NoSuchVersion",
@@ -77,6 +81,7 @@ CODES: Final[Mapping[type[errors.HsmkmsError], str]] = {
     # the service
     errors.TokenNotAsked: _UNAVAILABLE,
     errors.TokenGaveNoAnswer: _UNAVAILABLE,
+    errors.ServiceOverloaded: _UNAVAILABLE,
     errors.StoreUnavailable: _UNAVAILABLE,
     errors.ChangedMeanwhile: _UNAVAILABLE,
     errors.RecordBroken: _INTERNAL,

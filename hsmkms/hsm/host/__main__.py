@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import msgspec
 
 from hsmkms import log
-from hsmkms.core.errors import OperatorFault, PinRefused
-from hsmkms.hsm.host import logging_in, module
+from hsmkms.core.errors import LoginUnanswered, OperatorFault, PinRefused
+from hsmkms.hsm.host import locking, logging_in, module
 from hsmkms.hsm.host.serving import Host
 from hsmkms.hsm.host.session import TokenSession
 from hsmkms.hsm.messages import ReadyLine
-from hsmkms.hsm.process import die_with
+from hsmkms.hsm.process import die_with, is_dumpable, keep_memory_private
+from hsmkms.hsm.report import HostProtection
 from hsmkms.hsm.settings import HostExit, HostSettings
 
 if TYPE_CHECKING:
@@ -34,44 +34,49 @@ def main() -> NoReturn:
     parser.add_argument("--niceness", type=int, default=0)
     arguments = parser.parse_args()
     die_with(arguments.parent)
-    _harden(arguments.niceness)
+    ready = _ready_pipe()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the supervisor
+    os.nice(arguments.niceness)
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=HostSettings)
     log.configure(settings.log_level, arguments.name)
+    keep_memory_private(dumpable=settings.dumpable)
+    protection = HostProtection(dumpable=is_dumpable(), not_locked=locking.lock_memory())
     try:
-        sessions, token = _log_in(settings)
+        sessions, token = _log_in(settings, ready)
     except OperatorFault as fault:
-        refused = isinstance(fault, PinRefused)
-        _say(ReadyLine(pin_refused=refused, unusable="" if refused else fault.message))
+        refused, unanswered = isinstance(fault, PinRefused), isinstance(fault, LoginUnanswered)
+        unusable = "" if refused else fault.message
+        _say(ready, ReadyLine(pin_refused=refused, pin_unanswered=unanswered, unusable=unusable))
         os._exit(HostExit.UNUSABLE)
-    _say(ReadyLine(token=token))
+    _say(ready, ReadyLine(token=token, protection=protection))
+    ready.close()
     connection = socket.socket(fileno=arguments.socket_fd)
     Host(connection, settings, sessions, token).serve()
     raise AssertionError  # serve never returns
 
 
-def _harden(niceness: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the supervisor
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the token's memory
-    os.nice(niceness)
-
-
-def _log_in(settings: HostSettings) -> tuple[list[TokenSession], TokenDescription]:
-    with logging_in.one_at_a_time(settings.pin_file):
+def _log_in(settings: HostSettings, ready: BinaryIO) -> tuple[list[TokenSession], TokenDescription]:
+    with logging_in.one_at_a_time(settings):
         logging_in.keep_token_objects(settings.module)
         library = module.Library.load(settings.module, settings.initialize_args)
         token = module.find_token(library, settings.token_label)
-        sessions = [TokenSession(session) for session in module.open_sessions(token, settings)]
+        opened = module.open_sessions(token, settings, lambda: _say(ready, ReadyLine(logging_in=True)))
+        sessions = [TokenSession(session) for session in opened]
         logging_in.keep_token_objects(settings.module)
     return sessions, module.describe(library, token, settings.module)
 
 
-def _say(line: ReadyLine) -> None:
-    """Write the one line of standard output; what a module might print afterwards goes nowhere."""
-    sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
-    sys.stdout.buffer.flush()
+def _ready_pipe() -> BinaryIO:
+    """Return what was standard output, unbuffered; what a module prints there from now on goes nowhere."""
+    ready = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+    return ready
+
+
+def _say(ready: BinaryIO, line: ReadyLine) -> None:
+    ready.write(msgspec.json.encode(line) + b"\n")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,17 @@ Law: every session finds and proves the deployment's objects for itself; the can
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pkcs11
 
 from hsmkms.core.custody import require_fits
 from hsmkms.core.errors import TokenUnusable
+from hsmkms.hsm import softhsm
 from hsmkms.hsm.host import custody, durability, faults
 from hsmkms.hsm.host.canary import hatch
+from hsmkms.hsm.host.faults import ErrorClass, TokenSick
 from hsmkms.hsm.host.profiles import profile_of
 from hsmkms.hsm.host.workbench import Workbench
 from hsmkms.hsm.settings import HostPurpose
@@ -43,6 +46,7 @@ def attach(
 
     Raises:
         TokenUnusable: the token is not, or not any more, the deployment's.
+        TokenSick: it says that it cannot be relied on.
     """
     _require_ours(place, edition, token, purpose)
     profile = profile_of(token.manufacturer)
@@ -54,12 +58,15 @@ def attach(
             benches.append(Workbench(session, opened, edition, profile))
         shared = hatch(benches[0])
     except pkcs11.PKCS11Error as error:
+        if faults.classify(error) is ErrorClass.TOKEN:
+            raise TokenSick(faults.word(error)) from error
         raise TokenUnusable(
             f"The token '{token.label}' failed while its objects were being proved ({faults.word(error)}): "
             "see its own log."
         ) from error
     for bench in benches:
         bench.canary = shared
+        bench.destroy_unknown()
     return benches
 
 
@@ -83,5 +90,5 @@ def initialise(
             "see its own log."
         ) from error
     if profile.writes_softhsm_directory:
-        durability.flush(durability.token_directory())
+        durability.flush(softhsm.token_directory(os.environ))
     return made

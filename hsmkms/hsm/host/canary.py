@@ -1,7 +1,7 @@
 """A good ciphertext at hand, which tells a bad ciphertext from a sick token.
 
-Law: when an error says nothing, the canary goes through the same import; if it comes through, the caller's data was at
-fault, and if it does not, nothing was judged and the host ends.
+Law: when an error says nothing, the canary goes through the same import; if it does not come through, nothing was
+judged and the host ends. If it does, and the caller's data is refused again, it is the data that was at fault.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hsmkms.core.ciphertexts import CipherAlgorithm
     from hsmkms.core.material import Edition
     from hsmkms.core.records import RecordIdentity
+    from hsmkms.hsm.host.pairs import WrappingPair
     from hsmkms.hsm.host.workbench import Workbench
 
 _logger = logging.getLogger(__name__)
@@ -69,28 +70,52 @@ def hatch(bench: Workbench) -> Canary:
     good = {}
     for algorithm in WrappingAlgorithm:
         ciphertext = outside.wrap(public_key, algorithm, outside.throw_away(edition.material_bytes))
-        try:
-            unwrap_and_seal(bench, pair, algorithm, ciphertext, owner)
-        except StepFailed:
-            continue  # the token does not do this algorithm; the probe says why
-        good[algorithm] = ciphertext
+        if _comes_through(bench, pair, algorithm, ciphertext, owner):  # if not, the probe says why
+            good[algorithm] = ciphertext
     return Canary(identity, record, owner, good, ciphering.working(bench, owner))
 
 
+def _comes_through(
+    bench: Workbench, pair: WrappingPair, algorithm: WrappingAlgorithm, ciphertext: bytes, owner: RecordIdentity
+) -> bool:
+    """Tell whether the token does an algorithm; a host that took one failure for its word would never do it again."""
+    for _ in range(2):
+        try:
+            unwrap_and_seal(bench, pair, algorithm, ciphertext, owner)
+        except StepFailed as failed:
+            if failed.error is not None and faults.classify(failed.error) is ErrorClass.TOKEN:
+                raise TokenSick(faults.word(failed.error)) from failed
+        else:
+            return True
+    return False
+
+
+def taken_at_its_word(failed: StepFailed) -> bool:
+    """Tell whether a failure of the caller's import cannot be the token's.
+
+    Only C_UnwrapKey sees the caller's bytes as they came; an error of a later step is never taken at its word.
+    """
+    if failed.error is None:
+        return True
+    return failed.step is Step.UNWRAP and faults.classify(failed.error) is ErrorClass.DATA
+
+
+def word_of(failed: StepFailed) -> str:
+    """Return the operator's word for a failure."""
+    return failed.step.value if failed.error is None else faults.word(failed.error)
+
+
 def judge(bench: Workbench, failed: StepFailed, algorithm: WrappingAlgorithm) -> FaultKind:
-    """Return what was wrong with the caller's data.
+    """Return what was wrong with the caller's data, if it was the data.
 
     Raises:
         TokenSick: it was the token.
     """
     kind = ErrorClass.DATA if failed.error is None else faults.classify(failed.error)
-    word = failed.step.value if failed.error is None else faults.word(failed.error)
-    _logger.info("import refused", extra={"algorithm": algorithm, "step": failed.step.value, "answer": word})
-    # Only C_UnwrapKey sees the caller's bytes as they came; an error of a later step is never taken at its word.
-    taken_at_its_word = failed.error is None or (failed.step is Step.UNWRAP and kind is ErrorClass.DATA)
+    word = word_of(failed)
     if kind is ErrorClass.TOKEN or failed.step is Step.BIND:
         raise TokenSick(word) from failed
-    if not taken_at_its_word and not bench.canary.sings(bench, algorithm):
+    if not taken_at_its_word(failed) and not bench.canary.sings(bench, algorithm):
         raise TokenSick(word) from failed
     if failed.step is Step.CIPHERTEXT:
         return FaultKind.UNDECRYPTABLE

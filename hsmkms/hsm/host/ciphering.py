@@ -5,7 +5,8 @@ Laws:
 - the whole ciphertext of `core.ciphertexts` is composed and taken apart here, and its IV comes from the token's random
   generator: whoever asks chooses neither IV nor form;
 - the object that encrypts can encrypt, decrypt and nothing else; it is kept at hand for its record and no other;
-- no refusal of a decryption is taken at the token's word: a known value must go through the same object first;
+- no refusal of a decryption is taken at the token's word: a known value must go through the same object, and the
+  ciphertext be refused again;
 - a cipher that did not work when the host started is refused; no other stands in for it.
 """
 
@@ -49,6 +50,7 @@ def encrypt(bench: Workbench, material: HeldMaterial, plaintext: Plaintext, cont
 
     Raises:
         RecordMismatch: the record is not its owner's.
+        TokenSick: the token does not encrypt a known value either.
     """
     key = _at_hand(bench, material)
     head = ciphertexts.head_of(material.owner)
@@ -56,9 +58,12 @@ def encrypt(bench: Workbench, material: HeldMaterial, plaintext: Plaintext, cont
     authenticated = ciphertexts.authenticated(material.owner, head, context)
     try:
         sealed = bench.session.seal_gcm(key, ciphertexts.padded(plaintext), iv, authenticated)
-    except pkcs11.PKCS11Error:
-        with contextlib.suppress(pkcs11.PKCS11Error):  # the first one is what counts
-            bench.materials.forget(material.owner, material.record)
+    except pkcs11.PKCS11Error as error:
+        try:
+            _require_well(bench, key, error)
+        finally:
+            with contextlib.suppress(pkcs11.PKCS11Error):  # the first one is what counts
+                bench.materials.forget(material.owner, material.record)
         raise
     return Ciphertext(head, iv, sealed).packed()
 
@@ -77,15 +82,15 @@ def decrypt(bench: Workbench, material: HeldMaterial, ciphertext: bytes, context
         raise CiphertextInvalid
     key = _at_hand(bench, material)
     authenticated = ciphertexts.authenticated(material.owner, head, context)
-    try:
-        opened = bench.session.open_gcm(key, parsed.sealed, parsed.iv, authenticated)
-    except pkcs11.PKCS11Error as error:
-        word = faults.word(error)
-        if faults.classify(error) is ErrorClass.TOKEN or not _goes_through(bench, key):
-            raise TokenSick(word) from error
-        _logger.debug("decryption refused", extra={"answer": word})
-        raise CiphertextInvalid from error
-    return ciphertexts.unpadded(opened)
+    for _ in range(2):
+        try:
+            opened = bench.session.open_gcm(key, parsed.sealed, parsed.iv, authenticated)
+        except pkcs11.PKCS11Error as error:
+            _require_well(bench, key, error)
+            _logger.debug("decryption refused", extra={"answer": faults.word(error)})
+        else:
+            return ciphertexts.unpadded(opened)
+    raise CiphertextInvalid
 
 
 def make_data_key(bench: Workbench, material: HeldMaterial, size: int, context: bytes) -> tuple[Plaintext, bytes]:
@@ -110,17 +115,23 @@ def unsealed(bench: Workbench, material: HeldMaterial) -> pkcs11.Object:
 
 
 def working(bench: Workbench, owner: RecordIdentity) -> frozenset[CipherAlgorithm]:
-    """Return the edition's cipher if a known value goes through it, with throw-away material of `owner`."""
+    """Return the edition's cipher if a known value goes through it, with throw-away material of `owner`.
+
+    It is tried twice: a host that took one failure for the token's word would never encrypt.
+    """
     algorithm = OF_EDITION[bench.edition]
-    if algorithm not in MECHANISMS:
+    if algorithm not in MECHANISMS or not any(_works(bench, owner) for _ in range(2)):
         return frozenset()
+    return frozenset((algorithm,))
+
+
+def _works(bench: Workbench, owner: RecordIdentity) -> bool:
     try:
         material = HeldMaterial(owner, generate_and_seal(bench, owner).record)
         with bench.session.temporary(unsealed(bench, material)) as key:
-            works = _goes_through(bench, key)
+            return _goes_through(bench, key)
     except (pkcs11.PKCS11Error, StepFailed):
-        works = False
-    return frozenset((algorithm,)) if works else frozenset()
+        return False
 
 
 def _at_hand(bench: Workbench, material: HeldMaterial) -> pkcs11.Object:
@@ -130,6 +141,16 @@ def _at_hand(bench: Workbench, material: HeldMaterial) -> pkcs11.Object:
     key = unsealed(bench, material)
     bench.materials.keep(material.owner, material.record, key)
     return key
+
+
+def _require_well(bench: Workbench, key: pkcs11.Object, error: pkcs11.PKCS11Error) -> None:
+    """Return if a known value goes through `key` after an error.
+
+    Raises:
+        TokenSick: it does not, or the error says that it is the token's.
+    """
+    if faults.classify(error) is ErrorClass.TOKEN or not _goes_through(bench, key):
+        raise TokenSick(faults.word(error)) from error
 
 
 def _goes_through(bench: Workbench, key: pkcs11.Object) -> bool:

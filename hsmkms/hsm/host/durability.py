@@ -3,35 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
-from hsmkms.core.errors import TokenUnusable
-
-_CONFIGURATION_VARIABLE: Final = "SOFTHSM2_CONF"
-_DEFAULT_CONFIGURATION: Final = "/etc/softhsm/softhsm2.conf"
-_TOKEN_DIRECTORY_KEY: Final = "directories.tokendir"  # noqa: S105 - a key of softhsm2.conf
-
-
-def token_directory() -> Path:
-    """Return SoftHSM's token directory, as softhsm2.conf(5) names it.
-
-    Raises:
-        TokenUnusable: the configuration does not name one.
-    """
-    configuration = Path(os.environ.get(_CONFIGURATION_VARIABLE, _DEFAULT_CONFIGURATION))
-    try:
-        lines = configuration.read_text().splitlines()
-    except OSError as error:
-        raise TokenUnusable(
-            f"SoftHSM's configuration '{configuration}' cannot be read ({error.strerror}): "
-            "correct SOFTHSM2_CONF in [hsm.env]."
-        ) from error
-    for line in lines:
-        key, _, value = line.partition("=")
-        if key.strip() == _TOKEN_DIRECTORY_KEY:
-            return Path(value.strip())
-    raise TokenUnusable(f"SoftHSM's configuration '{configuration}' has no '{_TOKEN_DIRECTORY_KEY}': add it.")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def flush(directory: Path) -> None:

@@ -50,6 +50,11 @@ class Kept(Generic[KeptT]):
         """Nothing is overdue before."""
         self._places: OrderedDict[bytes, _Place[KeptT]] = OrderedDict()
 
+    @property
+    def contents(self) -> tuple[KeptT, ...]:
+        """All that is at hand."""
+        return tuple(place.content for place in self._places.values())
+
     def __len__(self) -> int:
         return len(self._places)
 

@@ -6,7 +6,8 @@ three at a time), and one that is killed then leaves no token: all keys would be
 
 Laws:
 
-- the processes that share a PIN file load the module and log in one after the other;
+- the processes that share a token load the module and log in one after the other: those that share SoftHSM's token
+  directory, or with another token the PIN file;
 - before SoftHSM logs in, a copy of `token.object` is kept beside it, durably; an empty one is put right from its copy.
 """
 
@@ -15,27 +16,37 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from hsmkms.hsm import softhsm
 from hsmkms.hsm.host import durability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-_SOFTHSM_LIBRARY: Final = "libsofthsm2"
+    from hsmkms.hsm.settings import HostSettings
+
 _TOKEN_OBJECT: Final = "token.object"  # noqa: S105 - a file's name
 _COPY: Final = "token.object.kept-by-hsmkms"
 """SoftHSM reads no file that does not end in `.object`."""
 
 
 @contextmanager
-def one_at_a_time(pin_file: str) -> Iterator[None]:
-    """Hold the lock of those who share `pin_file`, waiting for it; without the file there is nothing to share."""
+def one_at_a_time(settings: HostSettings) -> Iterator[None]:
+    """Hold the lock of those who share the token, waiting for it; without its file there is nothing to share.
+
+    Raises:
+        TokenUnusable: SoftHSM's configuration cannot be read.
+    """
+    shared = softhsm.token_directory(os.environ) if softhsm.is_softhsm(settings.module) else settings.pin_file
+    if shared is None:
+        yield
+        return
     try:
-        descriptor = os.open(pin_file, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(shared, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        yield  # reading the PIN will say what is wrong with the file
+        yield  # finding the token, or reading the PIN, will say what is wrong with it
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -50,9 +61,9 @@ def keep_token_objects(module: str) -> None:
     Raises:
         TokenUnusable: SoftHSM's configuration cannot be read.
     """
-    if not Path(module).name.startswith(_SOFTHSM_LIBRARY):
+    if not softhsm.is_softhsm(module):
         return
-    for original in durability.token_directory().glob(f"*/{_TOKEN_OBJECT}"):
+    for original in softhsm.token_directory(os.environ).glob(f"*/{_TOKEN_OBJECT}"):
         copy = original.with_name(_COPY)
         content = original.read_bytes()
         if not content and copy.exists():

@@ -4,7 +4,7 @@ Laws:
 
 - a module is initialised with CKF_OS_LOCKING_OK: python-pkcs11 calls C_Initialize(NULL), after which SoftHSM runs
   without its mutexes while every call releases the GIL (crashes in nearly every run with two threads);
-- the PIN is tried once.
+- the PIN is sent once, and last: whatever else may keep the host from starting shows before.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Final
 import pkcs11
 from pkcs11._pkcs11 import lib
 
-from hsmkms.core.errors import PinRefused, TokenUnusable
-from hsmkms.core.secrets import Pin
-from hsmkms.hsm.host import faults
+from hsmkms.core.errors import LoginUnanswered, PinRefused, TokenUnusable
+from hsmkms.hsm.host import faults, pins
 from hsmkms.hsm.host.profiles import profile_of
 from hsmkms.hsm.host.templates import Mapper
 from hsmkms.hsm.report import TokenDescription
 from hsmkms.hsm.settings import HostPurpose
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from hsmkms.hsm.settings import HostSettings
@@ -142,45 +142,40 @@ def describe(library: Library, token: pkcs11.Token, path: str) -> TokenDescripti
     )
 
 
-def read_pin(path: str) -> Pin:
-    """Return the PIN in the file at `path`, without the newline that editors add.
-
-    Raises:
-        TokenUnusable: the file cannot be read, is empty, or is not UTF-8.
-    """
-    try:
-        text = Path(path).read_bytes().rstrip(b"\r\n")
-        text.decode()
-    except OSError as error:
-        raise TokenUnusable(
-            f"The PIN file '{path}' cannot be read ({error.strerror}): correct hsm.pin_file."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise TokenUnusable(f"The PIN file '{path}' is not UTF-8 text: correct hsm.pin_file.") from error
-    if not text:
-        raise TokenUnusable(
-            f"The PIN file '{path}' is empty: write the token's user PIN into it, or correct hsm.pin_file."
-        )
-    return Pin(text)
-
-
-def open_sessions(token: pkcs11.Token, settings: HostSettings) -> list[pkcs11.Session]:
+def open_sessions(
+    token: pkcs11.Token, settings: HostSettings, before_login: Callable[[], None] = lambda: None
+) -> list[pkcs11.Session]:
     """Log in once, and return as many sessions as `settings` asks for.
+
+    Args:
+        token: the token.
+        settings: of this host.
+        before_login: called when the next thing is to send the PIN.
 
     Raises:
         PinRefused: the token refused the PIN.
-        TokenUnusable: the PIN file or the token cannot be used.
+        LoginUnanswered: it neither took nor refused it.
+        TokenUnusable: the PIN or the token cannot be used; the PIN was not sent.
     """
     writable = settings.purpose is HostPurpose.INIT
-    pin = read_pin(settings.pin_file)
+    pin = pins.read_pin(settings)
     try:
-        sessions = [token.open(rw=writable, user_pin=pin.reveal().decode(), attribute_mapper=Mapper())]
-        sessions += [token.open(rw=writable, attribute_mapper=Mapper()) for _ in range(settings.sessions - 1)]
+        sessions = [token.open(rw=writable, attribute_mapper=Mapper()) for _ in range(settings.sessions)]
+        # python-pkcs11 opens a session and logs in with it in one call; that there is room for it is known now.
+        sessions.pop().close()
     except pkcs11.PKCS11Error as error:
-        if faults.is_pin_refusal(error):
-            raise PinRefused from error
         raise TokenUnusable(
             f"The token '{settings.token_label}' opens no session ({faults.word(error)}): see the module's own log, "
             "or lower hsm.sessions_per_host."
+        ) from error
+    before_login()
+    try:
+        sessions.append(token.open(rw=writable, user_pin=pin.reveal().decode(), attribute_mapper=Mapper()))
+    except pkcs11.PKCS11Error as error:
+        if faults.is_pin_refusal(error):
+            raise PinRefused from error
+        raise LoginUnanswered(
+            f"The token '{settings.token_label}' neither took nor refused the PIN ({faults.word(error)}): see the "
+            "module's own log, and how many tries the token has left, before you start again."
         ) from error
     return sessions

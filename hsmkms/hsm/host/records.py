@@ -7,7 +7,8 @@ Laws:
 
 - the IV comes from the token's random generator;
 - the MAC is compared in constant time before anything is decrypted;
-- inputs of the MAC key are apart by their first bytes: `RecordIdentity.canonical`, fingerprints, proofs.
+- inputs of the MAC key are apart by their first bytes: `RecordIdentity.canonical`, fingerprints, proofs, and
+  `AuditHead.canonical`.
 """
 
 from __future__ import annotations

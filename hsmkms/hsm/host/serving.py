@@ -152,7 +152,8 @@ class Host:
                 self._benches = attaching.attach(self._sessions, verb.place, edition, self._token, purpose)
                 for bench in self._benches:
                     threading.Thread(target=self._work, args=(bench,), daemon=True).start()
-                return messages.Attached()
+                canary = self._benches[0].canary
+                return messages.Attached(algorithms=frozenset(canary.ciphertexts), ciphers=canary.ciphers)
             case messages.Initialise():
                 made = attaching.initialise(self._sessions[0], verb.place, edition, self._token)
                 return messages.Initialised(objects=tuple(map(CustodyItem.of, made)))

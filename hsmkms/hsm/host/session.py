@@ -4,12 +4,16 @@ Laws:
 
 - every template passes `Mapper.checked`;
 - errors are python-pkcs11's; whoever calls sorts them with `faults`;
-- an object made here that is not destroyed, destroyed twice or by another session is a defect: use `temporary`.
+- an object made here that is not destroyed, destroyed twice or by another session is a defect: use `temporary`;
+- an object that the token does not destroy goes with the process: `destroy` says that the host must end;
+- an object that was made although the token said otherwise, or did not come to say so, is found by the mark that each
+  object of this session has, and destroyed: it may be material, and extractable.
 """
 
 from __future__ import annotations
 
 import logging
+import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -17,10 +21,11 @@ import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, _pkcs11
 
 from hsmkms.core.ciphertexts import TAG_BYTES
-from hsmkms.hsm.host import templates
+from hsmkms.hsm.host import faults, templates
+from hsmkms.hsm.host.faults import TokenSick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from hsmkms.hsm.host.templates import Template
 
@@ -40,9 +45,47 @@ class TokenSession:
         """Take an open session of a logged-in user."""
         self._session: Any = session
         self._mapper = templates.Mapper()
+        self._mark = uuid.uuid4().bytes
+        self._may_hold_unknown = False
 
     def _checked(self, template: Template) -> Template:
         return self._mapper.checked(template)
+
+    def _marked(self, template: Template) -> Template:
+        """Return the checked template of an object to be made; those of the token have an id of their own."""
+        lasting = template.get(Attribute.TOKEN)
+        return self._checked(template if lasting else templates.marked(template, self._mark))
+
+    @contextmanager
+    def _making(self) -> Iterator[None]:
+        """Remember an error in the block: the object may be there all the same, and its handle nowhere."""
+        try:
+            yield
+        except pkcs11.PKCS11Error:
+            self._may_hold_unknown = True
+            raise
+
+    def destroy_unknown(self, known: Collection[int | None]) -> None:
+        """Destroy what this session made, after an error, without telling; nothing else may be under way in it.
+
+        Args:
+            known: handles of the objects that somebody keeps.
+
+        Raises:
+            TokenSick: the token does not find or not destroy them; they end with the host.
+        """
+        if not self._may_hold_unknown:
+            return
+        try:
+            with _search(self._session, self._checked(templates.find_marked(self._mark)), 1) as search:
+                unknown = [each for batch in search for each in batch if each.handle not in known]
+        except pkcs11.PKCS11Error as error:
+            raise TokenSick(faults.word(error)) from error
+        for each in unknown:
+            destroy(each)
+        if unknown:
+            _logger.warning("objects of a lost answer were destroyed", extra={"count": len(unknown)})
+        self._may_hold_unknown = False
 
     def find(self, template: Template) -> list[pkcs11.Object]:
         """Return every object that the template matches and that can be read.
@@ -66,18 +109,20 @@ class TokenSession:
     def generate_secret(self, bits: int, template: Template) -> pkcs11.SecretKey:
         """Generate an AES key, or a generic secret for MACs, of `bits` as the template says."""
         key_type = cast("KeyType", template[Attribute.KEY_TYPE])
-        key = self._session.generate_key(key_type, bits, template=self._checked(template), capabilities=0)
+        with self._making():
+            key = self._session.generate_key(key_type, bits, template=self._marked(template), capabilities=0)
         return cast("pkcs11.SecretKey", key)
 
     def generate_pair(self, bits: int) -> tuple[pkcs11.PublicKey, pkcs11.PrivateKey]:
         """Generate an RSA pair as `templates` has it."""
-        public, private = self._session.generate_keypair(
-            KeyType.RSA,
-            bits,
-            capabilities=0,
-            public_template=self._checked(templates.pair_public()),
-            private_template=self._checked(templates.fresh_pair_private()),
-        )
+        with self._making():
+            public, private = self._session.generate_keypair(
+                KeyType.RSA,
+                bits,
+                capabilities=0,
+                public_template=self._marked(templates.pair_public()),
+                private_template=self._marked(templates.fresh_pair_private()),
+            )
         return public, private
 
     def wrap(self, sealing: pkcs11.Object, key: pkcs11.Object, mechanism: Mechanism) -> bytes:
@@ -93,22 +138,22 @@ class TokenSession:
         parameter: object = None,
     ) -> pkcs11.Object:
         """Return the object that C_UnwrapKey makes of `blob`."""
-        return cast(
-            "pkcs11.Object",
-            cast("Any", unwrapping).unwrap_key(
+        with self._making():
+            key = cast("Any", unwrapping).unwrap_key(
                 cast("ObjectClass", template[Attribute.CLASS]),
                 cast("KeyType", template[Attribute.KEY_TYPE]),
                 blob,
                 capabilities=0,
                 mechanism=mechanism,
                 mechanism_param=parameter,
-                template=self._checked(template),
-            ),
-        )
+                template=self._marked(template),
+            )
+        return cast("pkcs11.Object", key)
 
     def copy(self, key: pkcs11.Object, template: Template) -> pkcs11.Object:
         """Return a copy of `key` with other attributes (C_CopyObject)."""
-        return cast("pkcs11.Object", cast("Any", key).copy(self._checked(template)))
+        with self._making():
+            return cast("pkcs11.Object", cast("Any", key).copy(self._checked(template)))
 
     def change(self, key: pkcs11.Object, attribute: Attribute, *, value: bool) -> None:
         """Set one attribute (C_SetAttributeValue)."""
@@ -120,6 +165,9 @@ class TokenSession:
             return cast("Any", key)[attribute]
         except (pkcs11.AttributeTypeInvalid, pkcs11.AttributeSensitive):
             return None
+        except pkcs11.PKCS11Error:
+            self._may_hold_unknown = True  # of a new pair the modulus is read before anybody keeps it
+            raise
 
     def mac(self, key: pkcs11.Object, data: bytes, mechanism: Mechanism) -> bytes:
         """Return the MAC of `data` under `key` (C_Sign)."""
@@ -149,4 +197,16 @@ class TokenSession:
         try:
             yield key
         finally:
-            key.destroy()
+            destroy(key)
+
+
+def destroy(key: pkcs11.Object) -> None:
+    """Destroy an object of a session.
+
+    Raises:
+        TokenSick: the token did not; it may hold a secret, and ends with the session.
+    """
+    try:
+        key.destroy()
+    except pkcs11.PKCS11Error as error:
+        raise TokenSick(faults.word(error)) from error

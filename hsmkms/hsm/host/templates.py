@@ -159,6 +159,16 @@ def find_session_objects() -> Template:
     return {Attribute.TOKEN: False}
 
 
+def marked(template: Template, mark: bytes) -> Template:
+    """Return `template` for an object that is to be found again by `mark`, its CKA_ID; a copy of it has that, too."""
+    return {Attribute.ID: mark, **template}
+
+
+def find_marked(mark: bytes) -> Template:
+    """Return the template that finds the session objects that have `mark`."""
+    return {Attribute.TOKEN: False, Attribute.ID: mark}
+
+
 def find_by_label(label: str) -> Template:
     """Return the template that finds a token object by its CKA_LABEL."""
     return {Attribute.TOKEN: True, Attribute.LABEL: label}

@@ -4,7 +4,11 @@ Laws:
 
 - a host obeys the verbs of its purpose and no other;
 - every way in which wrapped material can fail to unwrap is one answer; which it was goes to the log;
-- for an algorithm whose refusals are merged, a wrong length is that same answer (padding oracle);
+- what the token refused once, with an error that may be its own, is tried once more before anybody is blamed;
+- for an algorithm whose refusals are merged, a wrong length is that same answer (padding oracle), and nothing is tried
+  again after C_UnwrapKey: a token that makes a random key of what it refuses (RFC 8017, 7.2.2, note) makes another one
+  each time, and sooner or later one that passes;
+- what a lost answer left in the token is destroyed before the verb's own answer is given;
 - a cipher that did not work when the host started is refused, not tried;
 - a record opens only for an identity of this host's edition and the verb's kind.
 """
@@ -23,7 +27,7 @@ from hsmkms.core.records import RecordKind
 from hsmkms.core.secrets import Plaintext
 from hsmkms.core.wrapping import WRAPPING
 from hsmkms.hsm import messages
-from hsmkms.hsm.host import canary, ciphering, faults, materials, pairs, records
+from hsmkms.hsm.host import canary, ciphering, faults, materials, pairs, records, seals
 from hsmkms.hsm.host.faults import ErrorClass, TokenSick
 from hsmkms.hsm.host.fingerprints import fingerprint
 from hsmkms.hsm.host.materials import Step, StepFailed
@@ -57,6 +61,8 @@ _SERVING: Final[frozenset[type[messages.Verb]]] = frozenset(
         messages.ReEncrypt,
         messages.MakeDataKey,
         messages.Random,
+        messages.SealHead,
+        messages.HoldsSeal,
         messages.OpenSecret,
     )
 )
@@ -83,8 +89,14 @@ def answer(bench: Workbench, verb: messages.Verb, token: TokenDescription) -> An
     Raises:
         TokenSick: nothing was judged; the host must end.
     """
+    judged = _judged(bench, verb, token)
+    bench.destroy_unknown()
+    return judged
+
+
+def _judged(bench: Workbench, verb: messages.Verb, token: TokenDescription) -> Answer:
     try:
-        return _carry_out(bench, verb, token)
+        return _carried_out(bench, verb, token)
     except RecordMismatch:
         return Fault(kind=FaultKind.RECORD_BROKEN)
     except CiphertextInvalid:
@@ -95,14 +107,24 @@ def answer(bench: Workbench, verb: messages.Verb, token: TokenDescription) -> An
     except TokenUnusable as unusable:
         return Fault(kind=FaultKind.UNUSABLE, message=unusable.message)
     except (pkcs11.PKCS11Error, StepFailed) as error:
-        return _of_the_token(bench, error)
+        _require_well(bench, error)
+        return Fault(kind=FaultKind.INTERNAL)
 
 
-def _of_the_token(bench: Workbench, error: pkcs11.PKCS11Error | StepFailed) -> Answer:
-    """Return the answer to an error that no data of the caller's explains.
+def _carried_out(bench: Workbench, verb: messages.Verb, token: TokenDescription) -> Answer:
+    """Carry out one verb; again, if the token refused it for no reason that it still has."""
+    try:
+        return _carry_out(bench, verb, token)
+    except (pkcs11.PKCS11Error, StepFailed) as error:
+        _require_well(bench, error)
+    return _carry_out(bench, verb, token)
+
+
+def _require_well(bench: Workbench, error: pkcs11.PKCS11Error | StepFailed) -> None:
+    """Return if the token is well after an error that no data of the caller's explains.
 
     Raises:
-        TokenSick: the canary, too, finds the token at fault.
+        TokenSick: it is not, by its own word or because the canary does not come through.
     """
     cause = error.error if isinstance(error, StepFailed) else error
     word = faults.word(cause) if cause is not None else str(error)
@@ -110,7 +132,6 @@ def _of_the_token(bench: Workbench, error: pkcs11.PKCS11Error | StepFailed) -> A
     if of_the_token or not bench.canary.sings(bench, None):
         raise TokenSick(word) from error
     _logger.error("the token refused a step that it can do", extra={"answer": word})
-    return Fault(kind=FaultKind.INTERNAL)
 
 
 def _carry_out(bench: Workbench, verb: messages.Verb, token: TokenDescription) -> Answer:
@@ -127,16 +148,24 @@ def _carry_out(bench: Workbench, verb: messages.Verb, token: TokenDescription) -
             | messages.ReEncrypt()
         ):
             return _with_material(bench, verb)
-        case messages.Random():
-            return messages.RandomMade(content=bench.session.random(verb.size))
+        case messages.Random() | messages.Probe():
+            return _of_token(bench, verb, token)
+        case messages.SealHead() | messages.HoldsSeal():
+            return _of_trail(bench, verb)
         case messages.ProtectSecret() | messages.OpenSecret():
             return _of_secret(bench, verb)
-        case messages.Probe():
-            return messages.Probed(report=probe(bench, token))
         case messages.Attach() | messages.Initialise():
             raise VerbRefused("this host is attached already")
         case _:
             assert_never(verb)
+
+
+def _of_token(bench: Workbench, verb: messages.Random | messages.Probe, token: TokenDescription) -> Answer:
+    match verb:
+        case messages.Random():
+            return messages.RandomMade(content=bench.session.random(verb.size))
+        case messages.Probe():
+            return messages.Probed(report=probe(bench, token))
 
 
 def _of_material(
@@ -192,6 +221,15 @@ def _held(bench: Workbench, wire: Held) -> HeldMaterial:
     return HeldMaterial(_owner(bench, wire.owner, RecordKind.MATERIAL), wire.record)
 
 
+def _of_trail(bench: Workbench, verb: messages.SealHead | messages.HoldsSeal) -> Answer:
+    head = verb.head.core()
+    match verb:
+        case messages.SealHead():
+            return messages.HeadSealed(mac=seals.make(bench, verb.deployment_id, head))
+        case messages.HoldsSeal():
+            return messages.SealCompared(holds=seals.holds(bench, verb.deployment_id, head, verb.mac))
+
+
 def _of_secret(bench: Workbench, verb: messages.ProtectSecret | messages.OpenSecret) -> Answer:
     identity = _owner(bench, verb.identity, RecordKind.CREDENTIAL)
     if isinstance(verb, messages.ProtectSecret):
@@ -227,10 +265,15 @@ def _import(bench: Workbench, verb: messages.ImportMaterial, owner: RecordIdenti
     if verb.algorithm not in bench.canary.ciphertexts:
         raise VerbRefused(f"{verb.algorithm}, which this token does not do")
     pair = pairs.open_pair(bench, _owner(bench, verb.pair, RecordKind.PAIR), verb.pair_record)
-    try:
-        return _sealed(materials.unwrap_and_seal(bench, pair, verb.algorithm, verb.ciphertext, owner))
-    except StepFailed as failed:
-        kind = canary.judge(bench, failed, verb.algorithm)
+    for _ in range(2):
+        try:
+            return _sealed(materials.unwrap_and_seal(bench, pair, verb.algorithm, verb.ciphertext, owner))
+        except StepFailed as failed:
+            kind = canary.judge(bench, failed, verb.algorithm)
+            facts = {"algorithm": verb.algorithm, "step": failed.step.value, "answer": canary.word_of(failed)}
+            if canary.taken_at_its_word(failed) or WRAPPING[verb.algorithm].merges_refusals:
+                break
+    _logger.info("import refused", extra=facts)
     if kind is FaultKind.LENGTH_WRONG and WRAPPING[verb.algorithm].merges_refusals:
         kind = FaultKind.UNDECRYPTABLE
     needed = owner.edition.material_bits if kind is FaultKind.LENGTH_WRONG else 0

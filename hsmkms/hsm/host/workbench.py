@@ -56,7 +56,7 @@ class Custody:
 
     @property
     def mac(self) -> pkcs11.Object:
-        """The key that authenticates records and blinds fingerprints."""
+        """The key that authenticates records, blinds fingerprints and seals the audit trail."""
         return self.objects[CustodyRole.MAC]
 
 
@@ -74,3 +74,12 @@ class Workbench:
         init=False, default_factory=lambda: Kept(MOST_MATERIALS, UNSEALED_KEPT_SECONDS)
     )
     """Unsealed to encrypt and decrypt."""
+
+    def destroy_unknown(self) -> None:
+        """Destroy what a lost answer left in the session; no call may be in hand.
+
+        Raises:
+            TokenSick: it stays, and the host must end.
+        """
+        kept = (*self.materials.contents, *(pair.private for pair in self.pairs.contents))
+        self.session.destroy_unknown({key.handle for key in kept})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hsmkms.core.credentials import Caller, Role
 from hsmkms.core.ids import Account, AccountName, RequestId
 from hsmkms.core.material import Edition
 from hsmkms.core.secrets import Plaintext
-from hsmkms.dialects.base import Reply, RequestHead
+from hsmkms.dialects.base import NO_KEYS, Reply, RequestHead
 from hsmkms.dialects.huawei.dialect import HuaweiDialect
 from hsmkms.service import commands
 from tests.dialects.huawei.signing import PROJECT, Signer
@@ -71,7 +73,8 @@ def shows_token(
 
 
 def answer(reply: Reply) -> Any:  # noqa: ANN401
-    assert reply.headers == (("Content-Type", "application/json"), ("X-Request-Id", REQUEST_ID))
+    later = (("Retry-After", "1"),) if reply.status == HTTPStatus.SERVICE_UNAVAILABLE else ()
+    assert reply.headers == (("Content-Type", "application/json"), ("X-Request-Id", REQUEST_ID), *later)
     return json.loads(reply.body)
 
 
@@ -107,6 +110,15 @@ async def test_recorded_requests_reach_the_service(
     [(caller, asked)] = service.asked
     assert caller == Caller(service.account, ACCESS_ID, frozenset({Role.IMPORTER}), REQUEST_ID)
     assert type(asked) is command
+
+
+async def test_the_service_is_told_where_a_claim_and_an_auth_token_came_from(
+    service: ScriptedService, dialect: HuaweiDialect
+) -> None:
+    service.outcome = errors.KeyNotFound()
+    for (head, body), source in ((signed("describe-key", BY_ID), "192.0.2.1"), (shows_token(), "192.0.2.2")):
+        await dialect.answer(replace(head, source=source), body, REQUEST_ID)
+    assert service.sources == ["192.0.2.1", "192.0.2.2"]
 
 
 async def test_the_exact_bytes_of_an_answer(service: ScriptedService, dialect: HuaweiDialect) -> None:
@@ -155,12 +167,19 @@ async def test_what_is_found_before_the_dialect_is_said_in_its_words(dialect: Hu
 
 
 async def test_what_needs_no_service_asks_for_none(service: ScriptedService, dialect: HuaweiDialect) -> None:
-    listed = answer(await dialect.answer(*signed("list-keys", {"key_state": "1", "marker": "5"}), REQUEST_ID))
-    assert listed == {"keys": [], "key_details": [], "next_marker": "", "truncated": "false", "total": 0}
     request = signed("", path="/v3/projects", method="GET", query=(("name", "cn-north-7"),))
     [project] = answer(await dialect.answer(*request, REQUEST_ID))["projects"]
     assert (project["id"], project["name"]) == ("acme", "cn-north-7")
     assert not service.asked
+
+
+async def test_a_kind_of_key_that_nobody_has_is_asked_for_all_the_same(
+    service: ScriptedService, dialect: HuaweiDialect
+) -> None:
+    service.outcome = commands.KeysShown(0, ())
+    listed = answer(await dialect.answer(*signed("list-keys", {"key_state": "1", "marker": "5"}), REQUEST_ID))
+    assert listed == {"keys": [], "key_details": [], "next_marker": "", "truncated": "false", "total": 0}
+    assert [command for _, command in service.asked] == [NO_KEYS], "or who may not list would hear something"
 
 
 # --- who asks ------------------------------------------------------------------------------------------
@@ -402,3 +421,13 @@ async def test_whatever_does_not_decrypt_is_one_refusal(
     service.outcome = errors.CiphertextInvalid()
     said = await refused(dialect, *signed("decrypt-data", {"cipher_text": cipher_text}))
     assert said == (400, "KMS.0308", errors.CiphertextInvalid.text)
+
+
+@pytest.mark.parametrize(("wait", "told"), [(0.004, "1"), (1.0, "1"), (19.2, "20")])
+async def test_whoever_asks_too_often_is_told_when_to_ask_again(
+    wait: float, told: str, service: ScriptedService, dialect: HuaweiDialect
+) -> None:
+    service.outcome = errors.RequestRateExceeded("describe-key", wait)
+    reply = await dialect.answer(*signed("describe-key", BY_ID), REQUEST_ID)
+    assert (reply.status, json.loads(reply.body)["error_code"]) == (429, "APIGW.0308")
+    assert reply.headers[-1] == ("Retry-After", told)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 import pytest_asyncio
 
-from hsmkms.core.credentials import Role
+from hsmkms.core.credentials import Grant, Role
 from hsmkms.core.ids import AccountName, later
 from hsmkms.core.keys import Origin
 from tests.dialects.clouds import Clouds, Huawei, both_clouds
@@ -267,7 +267,9 @@ async def test_every_ciphertext_that_does_not_decrypt_is_refused_alike(cloud: Hu
     key_id, other = await house.key(origin=Origin.GENERATED), await house.key(origin=Origin.GENERATED)
     cipher_text = await encrypted(cloud, key_id, **AAD)
     raw = base64.b64decode(cipher_text)
-    stranger = Huawei(house, await house.credentials.create(AccountName("stranger"), frozenset(Role)), cloud.dialect)
+    stranger = Huawei(
+        house, await house.credentials.create(Grant(AccountName("stranger"), frozenset(Role))), cloud.dialect
+    )
     whole = {"cipher_text": cipher_text, **AAD}
     of_data_key = {"key_id": key_id, "datakey_cipher_length": "32", **AAD}
     asked: list[tuple[Huawei, str, dict[str, Any]]] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hsmkms.core.ids import RequestId
 from hsmkms.core.keys import KeyAction, KeyState
 from hsmkms.core.material import Edition
 from hsmkms.core.secrets import Plaintext
-from hsmkms.dialects.base import Reply, RequestHead
+from hsmkms.dialects.base import NO_KEYS, Reply, RequestHead
 from hsmkms.dialects.tencent.dialect import TencentDialect
 from hsmkms.service import commands
 from tests.dialects.scripted_service import ACCESS_ID, ACCOUNT, KEY_ID, ScriptedService, StoppedClock, shown
@@ -106,9 +107,16 @@ async def test_the_exact_bytes_of_a_refusal(service: ScriptedService, dialect: T
 
 async def test_what_needs_no_service_asks_for_none(service: ScriptedService, dialect: TencentDialect) -> None:
     assert response(await dialect.answer(*Signer().sign("GetRegions", {}), REQUEST_ID)) == {"Regions": ["on-prem"]}
+    assert not service.asked
+
+
+async def test_a_kind_of_key_that_nobody_has_is_asked_for_all_the_same(
+    service: ScriptedService, dialect: TencentDialect
+) -> None:
+    service.outcome = commands.KeysShown(0, ())
     listed = await dialect.answer(*Signer().sign("ListKeys", {"Role": 1}), REQUEST_ID)
     assert response(listed) == {"Keys": [], "TotalCount": 0}
-    assert not service.asked
+    assert [command for _, command in service.asked] == [NO_KEYS], "or who may not list would hear something"
 
 
 async def test_a_plaintext_is_in_the_body_of_the_reply_and_nowhere_else(
@@ -178,6 +186,13 @@ async def test_an_action_sent_twice_is_refused(dialect: TencentDialect) -> None:
     head, body = Signer().sign("DescribeKey", {"KeyId": KEY_ID})
     doubled = RequestHead(head.method, head.target, (*head.headers, ("x-tc-action", "EnableKey")))
     assert await code_of(dialect, doubled, body) == "InvalidParameter"
+
+
+async def test_the_service_is_told_where_a_claim_came_from(service: ScriptedService, dialect: TencentDialect) -> None:
+    service.outcome = errors.KeyNotFound()
+    head, body = Signer().sign("ListKeys", {})
+    await dialect.answer(replace(head, source="192.0.2.1"), body, REQUEST_ID)
+    assert service.sources == ["192.0.2.1"]
 
 
 async def test_an_unknown_secret_id_is_told_apart_from_a_wrong_signature(dialect: TencentDialect) -> None:

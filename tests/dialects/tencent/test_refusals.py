@@ -15,6 +15,7 @@ COMMON_CODES = {
     "AuthFailure.SignatureExpire",
     "InvalidAction",
     "NoSuchVersion",
+    "RequestLimitExceeded",
     "UnknownParameter",
     "UnsupportedProtocol",
 }

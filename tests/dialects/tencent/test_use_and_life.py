@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 import pytest_asyncio
 
-from hsmkms.core.credentials import Role
+from hsmkms.core.credentials import Grant, Role
 from hsmkms.core.ids import AccountName, later
 from hsmkms.core.keys import Origin
 from tests.dialects.clouds import Tencent, both_clouds
@@ -204,7 +204,7 @@ async def test_every_ciphertext_that_does_not_decrypt_is_refused_alike(cloud: Te
     blob = await encrypted(cloud, key_id, PAIRS)
     raw = base64.b64decode(blob)
     flipped = [base64.b64encode(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]).decode() for at in range(len(raw))]
-    stranger = await house.credentials.create(AccountName("stranger"), frozenset(Role))
+    stranger = await house.credentials.create(Grant(AccountName("stranger"), frozenset(Role)))
     asked: list[tuple[Tencent, dict[str, str]]] = [
         (cloud, {"CiphertextBlob": blob}),
         (cloud, {"CiphertextBlob": blob, "EncryptionContext": '{"table":"customers"}'}),

@@ -1,0 +1,49 @@
+"""Reading the PIN: the one place where its bytes come into a process of ours.
+
+Law: a descriptor is read from its beginning without moving its position, which other hosts share, and closed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hsmkms.core.errors import TokenUnusable
+from hsmkms.core.secrets import Pin
+
+if TYPE_CHECKING:
+    from hsmkms.hsm.settings import HostSettings
+
+_MOST_BYTES: Final = 4096
+"""Of a descriptor; a PIN is far shorter."""
+
+
+def read_pin(settings: HostSettings) -> Pin:
+    """Return the PIN, without the newline that editors add.
+
+    Raises:
+        TokenUnusable: it cannot be read, is empty, or is not UTF-8.
+    """
+    key = settings.pin_key
+    where = "PIN" if settings.pin_file is None else f"PIN file '{settings.pin_file}'"
+    try:
+        text = _content(settings).rstrip(b"\r\n")
+        text.decode()
+    except OSError as error:
+        raise TokenUnusable(f"The {where} cannot be read ({error.strerror}): correct {key}.") from error
+    except UnicodeDecodeError as error:
+        raise TokenUnusable(f"The {where} is not UTF-8 text: correct {key}.") from error
+    if not text:
+        raise TokenUnusable(f"The {where} is empty: write the token's user PIN into it, or correct {key}.")
+    return Pin(text)
+
+
+def _content(settings: HostSettings) -> bytes:
+    if settings.pin_file is not None:
+        return Path(settings.pin_file).read_bytes()
+    assert settings.pin_fd is not None  # noqa: S101 - one of the two is there
+    try:
+        return os.pread(settings.pin_fd, _MOST_BYTES, 0)
+    finally:
+        os.close(settings.pin_fd)

@@ -1,0 +1,155 @@
+"""Places for commands: so many at a time, so many waiting per account, and each account in its turn.
+
+Nothing behind this door waits in a fair or bounded way by itself: the hosts serve whoever came first, the database's
+connections too. So no more commands are let in at a time than keep all of it busy, and the others wait here.
+
+Laws:
+
+- a place that becomes free goes to the account that has waited longest since its last turn: another account's thousand
+  waiting commands delay a command by one turn;
+- an account has at most `MOST_WAITING` commands in a line; one more is refused at once, and none waits without end;
+- what waits for one thing never takes the place of what needs another: there are lanes for commands that need the
+  token, for those that wait for a wrapping pair, and for those that ask the database only. Neither health checks nor
+  the refusal of a request that is no command need a place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import asynccontextmanager, suppress
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+from hsmkms.core.errors import ServiceOverloaded
+from hsmkms.service import commands
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from hsmkms.core.ids import AccountName
+    from hsmkms.service.commands import Command
+
+MOST_WAITING: Final = 256
+"""Commands of one account in one lane: 16 MiB of the largest requests."""
+PATIENCE_SECONDS: Final = 5.0
+IN_PROCESS: Final = 16
+"""Places beyond those that the token's sessions can work on: for what is at the database, or between the two."""
+PAIR_PLACES: Final = 8
+"""As many as keep the database busy while pairs are ready; of an empty pool they take few pairs ahead of others."""
+
+
+class Lane(Enum):
+    """What a command needs, and may have to wait for."""
+
+    TOKEN = auto()
+    PAIRS = auto()
+    STORE = auto()
+
+
+LANES: Final[Mapping[type[Command], Lane]] = {
+    commands.CreateKey: Lane.TOKEN,
+    commands.ImportMaterial: Lane.TOKEN,
+    commands.Encrypt: Lane.TOKEN,
+    commands.Decrypt: Lane.TOKEN,
+    commands.ReEncrypt: Lane.TOKEN,
+    commands.MakeDataKey: Lane.TOKEN,
+    commands.MakeRandom: Lane.TOKEN,
+    commands.GetImportParameters: Lane.PAIRS,
+}
+"""Whatever is not here asks the database only."""
+
+
+class Admission:
+    """The places of this process."""
+
+    def __init__(self, token_sessions: int = 1, pair_patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """Have a place for each of the token's sessions, and some for what is on its way to them.
+
+        Args:
+            token_sessions: how many calls the hosts work on at a time.
+            pair_patience_seconds: how long a command waits to be the next to wait for a pair.
+        """
+        self._lanes = {
+            Lane.TOKEN: Places(token_sessions + IN_PROCESS),
+            Lane.PAIRS: Places(PAIR_PLACES, patience_seconds=pair_patience_seconds),
+            Lane.STORE: Places(IN_PROCESS),
+        }
+
+    @asynccontextmanager
+    async def place(self, account: AccountName, command: Command) -> AsyncIterator[None]:
+        """Hold a place for a command of `account`.
+
+        Raises:
+            ServiceOverloaded: too many of this account wait already, or this one waited too long.
+        """
+        places = self._lanes[LANES.get(type(command), Lane.STORE)]
+        async with places.held(account):
+            yield
+
+
+class Places:
+    """The places of one lane, and a line for each account."""
+
+    def __init__(
+        self, number: int, *, most_waiting: int = MOST_WAITING, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        """Have `number` places."""
+        self._free = number
+        self._most_waiting = most_waiting
+        self._patience_seconds = patience_seconds
+        self._lines: dict[str, deque[asyncio.Future[None]]] = {}
+        """Of those who wait, in the order of their turns; a line that is empty is none."""
+
+    @asynccontextmanager
+    async def held(self, whose: str) -> AsyncIterator[None]:
+        """Hold a place.
+
+        Raises:
+            ServiceOverloaded: too many of the same wait already, or this one waited too long.
+        """
+        if self._free:
+            self._free -= 1
+        else:
+            await self._wait(whose)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _wait(self, whose: str) -> None:
+        if len(self._lines.get(whose, ())) >= self._most_waiting:
+            raise ServiceOverloaded
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(whose, deque()).append(turn)
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():  # a place came at the very moment we stopped waiting
+                self._pass_on()
+            else:
+                self._leave(whose, turn)
+            if isinstance(error, TimeoutError):
+                raise ServiceOverloaded from None
+            raise
+
+    def _leave(self, whose: str, turn: asyncio.Future[None]) -> None:
+        line = self._lines.get(whose, deque())
+        with suppress(ValueError):
+            line.remove(turn)
+        if not line:
+            self._lines.pop(whose, None)
+
+    def _pass_on(self) -> None:
+        """Give a place that became free to the first of the next line, which is the last one then."""
+        while self._lines:
+            whose, line = next(iter(self._lines.items()))
+            del self._lines[whose]
+            turn = line.popleft()
+            if line:
+                self._lines[whose] = line
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1

@@ -1,0 +1,27 @@
+"""Alembic at work: the one module that loads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+
+from hsmkms.store.versions import MIGRATIONS, VERSION_TABLE
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def to_newest(connection: Connection) -> None:
+    """Bring the schema to the newest revision, within the transaction of `connection`."""
+    command.upgrade(config_of(connection), "head")
+
+
+def config_of(connection: Connection | None = None) -> Config:
+    """Return Alembic's configuration: our scripts, our table."""
+    config = Config(attributes={"connection": connection, "version_table": VERSION_TABLE})
+    # Read through a parser that expands percent signs.
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,170 @@
+"""The audit trail in its tables: rows to events and seals and back, and what to do with a row that is neither.
+
+Laws:
+
+- a row is read as an event only if it is, byte for byte, what this program writes for that event: otherwise somebody
+  could change a row, and the digest of what is read would not tell;
+- a row that cannot be read hides no other: those before it are returned, then it is named (`EventUnreadable`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from hsmkms.core.errors import EventUnreadable, HsmkmsError, StoreUnavailable
+from hsmkms.core.events import DIGEST_BYTES, MAC_BYTES, AuditHead, AuditSeal, ChainedEvent, Event, EventTag, block_of
+from hsmkms.store import queries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy import Executable, Row
+
+    from hsmkms.store.reading import SqlReading
+
+Read = TypeVar("Read")
+
+_LAST_INSTANT: Final = 253_402_300_799_999
+"""9999-12-31, the last one that has a date of four digits for its year."""
+_LAST_SEQUENCE: Final = 2**63 - 1
+_VALUES: Final = (str, int, bool, type(None))
+
+
+class _Statements(NamedTuple):
+    """How the rows of a table are read."""
+
+    page: Executable
+    sequences: Executable
+    one: Executable
+    what: str
+
+
+_EVENTS: Final = _Statements(queries.EVENTS_AFTER, queries.EVENT_SEQUENCES, queries.EVENT, "Event")
+_SEALS: Final = _Statements(queries.SEALS_AFTER, queries.SEAL_SEQUENCES, queries.SEAL, "The seal of event")
+
+
+async def events(reading: SqlReading, after: int, limit: int) -> Sequence[ChainedEvent]:
+    """Return at most `limit` events of a sequence above `after`, up to the first that cannot be read.
+
+    Raises:
+        EventUnreadable: that is the very first.
+    """
+    return await _page(reading, _EVENTS, event_of, after, limit)
+
+
+async def seals(reading: SqlReading, after: int, limit: int) -> Sequence[AuditSeal]:
+    """Return at most `limit` seals of events above the sequence `after`, up to the first that cannot be read.
+
+    Raises:
+        EventUnreadable: that is the very first.
+    """
+    return await _page(reading, _SEALS, seal_of, after, limit)
+
+
+async def last_seal(reading: SqlReading) -> AuditSeal | None:
+    """Return the newest seal.
+
+    Raises:
+        EventUnreadable: it cannot be read.
+    """
+    row = (await reading.run(queries.LAST_SEAL)).first()
+    return None if row is None else seal_of(row)
+
+
+async def _page(
+    reading: SqlReading, statements: _Statements, read: Callable[[Row[Any]], Read], after: int, limit: int
+) -> Sequence[Read]:
+    if after >= _LAST_SEQUENCE:
+        return []
+    # The first one and not the one before it: SQLite's least number has none before it.
+    asked = {"first": after + 1, "limit": limit}
+    try:
+        return [read(row) for row in await reading.rows(statements.page, asked)]
+    except StoreUnavailable:
+        raise
+    except HsmkmsError:
+        # A text that is not UTF-8, say, of which the driver does not tell in which row it is.
+        reading.failed = False
+        sequences = [row.sequence for row in await reading.rows(statements.sequences, asked)]
+    found: list[Read] = []
+    for sequence in sequences:
+        try:
+            found += [read(row) for row in await reading.rows(statements.one, {"sequence": sequence})]
+        except StoreUnavailable:
+            raise
+        except HsmkmsError:
+            if found:
+                break
+            raise EventUnreadable(sequence if isinstance(sequence, int) else 0, statements.what) from None
+    return found
+
+
+def event_of(row: Row[Any]) -> ChainedEvent:
+    """Return the event of a row.
+
+    Raises:
+        EventUnreadable: it is none.
+    """
+    try:
+        detail: Mapping[str, str | int | bool | None] = json.loads(row.detail)
+        event = Event(EventTag(row.tag), row.at, row.account, row.actor, row.key_id, row.request_id, detail)
+        texts = (event.actor, *(each for each in (event.account, event.key_id, event.request_id) if each is not None))
+        written = (
+            type(row.digest) is bytes
+            and type(event.at) is int
+            and 0 <= event.at <= _LAST_INSTANT
+            and all(type(each) is str for each in texts)
+            and all(type(each) in _VALUES for each in detail.values())
+            and _written(detail) == row.detail
+        )
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        written = False
+    if not written:
+        raise EventUnreadable(row.sequence)
+    return ChainedEvent(row.sequence, row.digest, event)
+
+
+def event_values(event: Event, digest: bytes) -> dict[str, object]:
+    """Return the row of an event, but for its sequence."""
+    return {
+        "tag": event.tag.value,
+        "at": event.at,
+        "account": event.account,
+        "actor": event.actor,
+        "key_id": event.key_id,
+        "request_id": event.request_id,
+        "detail": _written(event.detail),
+        "digest": digest,
+    }
+
+
+def _written(detail: Mapping[str, str | int | bool | None]) -> str:
+    return json.dumps(dict(detail), sort_keys=True)
+
+
+def seal_of(row: Row[Any]) -> AuditSeal:
+    """Return the seal of a row.
+
+    Raises:
+        EventUnreadable: it is none.
+    """
+    if type(row.sequence) is not int or row.sequence < 1:
+        raise EventUnreadable(0, _SEALS.what)
+    values = ((row.digest, DIGEST_BYTES), (row.mac, MAC_BYTES))
+    if row.block != block_of(row.sequence) or any(
+        type(each) is not bytes or len(each) != size for each, size in values
+    ):
+        raise EventUnreadable(row.sequence, _SEALS.what)
+    return AuditSeal(AuditHead(row.sequence, row.digest), row.mac)
+
+
+def seal_values(seal: AuditSeal) -> dict[str, object]:
+    """Return the row of a seal."""
+    head = seal.head
+    return {
+        "block": head.block,
+        "sequence": head.sequence,
+        "digest": head.digest,
+        "mac": seal.mac,
+    }

@@ -1,0 +1,186 @@
+"""Who gets a place, in which order, and who is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, get_args
+
+import pytest
+
+from hsmkms.core.errors import ServiceOverloaded
+from hsmkms.core.ids import AccountName, KeyId
+from hsmkms.service import admission, commands
+from hsmkms.service.admission import LANES, Admission, Lane, Places
+from hsmkms.service.commands import Command, DescribeService, GetImportParameters, MakeRandom
+from tests.service.house import OAEP
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+ACME: Final = AccountName("acme")
+OTHER: Final = AccountName("other")
+ONE_OF_EACH: Final[dict[Lane, Command]] = {
+    Lane.TOKEN: MakeRandom(1),
+    Lane.PAIRS: GetImportParameters(KeyId("0d0466b0-e727-4d9c-b35d-f84bb474a37f"), OAEP, "WrappingAlgorithm"),
+    Lane.STORE: DescribeService(),
+}
+
+
+class Yard:
+    """Places, and those who hold one until the test lets go of it."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.began: list[str] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ends: dict[str, asyncio.Event] = {}
+
+    async def come(self, whose: str, *names: str) -> None:
+        for name in names:
+            self._ends[name] = asyncio.Event()
+            self._tasks[name] = asyncio.create_task(self._hold(whose, name))
+        await settled()
+
+    async def _hold(self, whose: str, name: str) -> None:
+        async with self.places.held(whose):
+            self.began.append(name)
+            await self._ends[name].wait()
+
+    async def go(self, name: str) -> None:
+        self._ends[name].set()
+        await settled()
+
+    async def leave(self, name: str) -> None:
+        self._tasks[name].cancel()
+        await settled()
+
+    def fate(self, name: str) -> BaseException | None:
+        return self._tasks[name].exception()
+
+    async def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+
+async def settled() -> None:
+    """Let everybody who can go on do so."""
+    for _ in range(6):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def yard() -> AsyncIterator[Yard]:
+    made = Yard(Places(1, patience_seconds=60))
+    yield made
+    await made.close()
+
+
+async def test_a_thousand_commands_of_one_account_delay_another_s_by_one_turn(yard: Yard) -> None:
+    yard.places = Places(1, most_waiting=1000, patience_seconds=60)
+    crowd = [f"a{number}" for number in range(1001)]
+    await yard.come("acme", *crowd)
+    await yard.come("other", "b0", "b1")
+    await yard.go("a0")
+    await yard.go("a1")
+    await yard.go("b0")
+    await yard.go("a2")
+    assert yard.began == ["a0", "a1", "b0", "a2", "b1"]
+
+
+async def test_in_one_line_who_came_first_is_first(yard: Yard) -> None:
+    await yard.come("acme", "a0", "a1", "a2")
+    await yard.go("a0")
+    await yard.go("a1")
+    assert yard.began == ["a0", "a1", "a2"]
+
+
+async def test_no_more_than_the_places_are_held_and_all_come_back(yard: Yard) -> None:
+    yard.places = Places(2, patience_seconds=60)
+    for _ in range(3):
+        yard.began.clear()
+        await yard.come("acme", "x", "y", "z")
+        assert yard.began == ["x", "y"]
+        for name in ("x", "y", "z"):
+            await yard.go(name)
+        assert yard.began == ["x", "y", "z"]
+
+
+async def test_a_full_line_refuses_at_once_and_only_its_own_account(yard: Yard) -> None:
+    yard.places = Places(1, most_waiting=2, patience_seconds=60)
+    await yard.come("acme", "a0", "a1", "a2", "a3")
+    assert isinstance(yard.fate("a3"), ServiceOverloaded)
+    await yard.come("other", "b0")
+    await yard.go("a0")
+    await yard.go("a1")
+    assert yard.began == ["a0", "a1", "b0"]
+
+
+async def test_nobody_waits_longer_than_the_patience(yard: Yard) -> None:
+    yard.places = Places(1, patience_seconds=0.01)
+    await yard.come("acme", "a0")
+    with pytest.raises(ServiceOverloaded):
+        async with yard.places.held("other"):
+            pytest.fail("there was no place")
+    assert not yard.places._lines, "who went is in no line"
+    await yard.go("a0")
+    async with yard.places.held("other"):
+        pass
+
+
+async def test_whoever_leaves_the_line_takes_no_place_along(yard: Yard) -> None:
+    await yard.come("acme", "a0", "a1", "a2")
+    await yard.leave("a1")
+    await yard.go("a0")
+    assert yard.began == ["a0", "a2"]
+    await yard.go("a2")
+    await yard.come("acme", "a3")
+    assert yard.began[-1] == "a3"
+
+
+async def test_a_place_that_comes_at_the_moment_of_leaving_goes_to_the_next(yard: Yard) -> None:
+    await yard.come("acme", "a0", "a1", "a2")
+    yard._ends["a0"].set()
+    await asyncio.sleep(0)  # a0 lets go: the place is a1's, who has not run yet
+    assert yard._tasks["a0"].done()
+    await yard.leave("a1")
+    assert yard.began == ["a0", "a2"]
+
+
+def test_every_command_that_may_ask_the_token_waits_where_the_token_is_waited_for() -> None:
+    asks_the_database_only = {
+        *(commands.DescribeKey, commands.DescribeKeys, commands.ListKeys, commands.DescribeService),
+        *(commands.SwitchKey, commands.SwitchKeys, commands.RelabelKey, commands.ArchiveKey, commands.DeleteMaterial),
+        *(commands.ScheduleDeletion, commands.CancelDeletion, commands.EnableRotation),
+    }
+    assert set(get_args(Command)) - LANES.keys() == asks_the_database_only
+
+
+@pytest.mark.parametrize("full", list(Lane))
+async def test_a_full_lane_holds_up_no_other(full: Lane) -> None:
+    """A token that hangs, or a pool without pairs, delays nothing that needs neither."""
+    admitted = Admission(token_sessions=2)
+    let_go = asyncio.Event()
+    held = 0
+
+    async def hold() -> None:
+        nonlocal held
+        async with admitted.place(ACME, ONE_OF_EACH[full]):
+            held += 1
+            await let_go.wait()
+
+    crowd = [asyncio.create_task(hold()) for _ in range(100)]
+    await settled()
+    assert 0 < held < len(crowd), "the control: it is full"
+    for lane in set(Lane) - {full}:
+        async with admitted.place(OTHER, ONE_OF_EACH[lane]):
+            pass
+    let_go.set()
+    await asyncio.gather(*crowd)
+    assert held == len(crowd)
+
+
+def test_the_token_has_work_for_all_of_its_sessions() -> None:
+    few, many = Admission(token_sessions=1), Admission(token_sessions=64)
+    free = [each._lanes[Lane.TOKEN]._free for each in (few, many)]
+    assert free == [1 + admission.IN_PROCESS, 64 + admission.IN_PROCESS]
