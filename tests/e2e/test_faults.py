@@ -179,7 +179,7 @@ def test_a_token_that_fails_while_new_hosts_start(rule: str, scene: Scene, fault
         until(lambda: ruling.wrong, "a new host meets it", RECOVERY_SECONDS)
         for each in asked:  # a host that has sent the PIN is not hurried
             until_done(each, RECOVERY_SECONDS + (READY_SECONDS if rule.startswith("C_Login hang") else 0))
-    until(lambda: len(service.serving_hosts()) == len(hosts), "as many hosts as before", RECOVERY_SECONDS)
+    until(lambda: len(service.serving_hosts()) == len(hosts), "as many hosts as before", READY_SECONDS)
 
 
 @pytest.mark.parametrize("rule", ["C_FindObjectsInit 0x5", pytest.param("* 0x30", marks=pytest.mark.torture)])
