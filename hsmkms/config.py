@@ -13,10 +13,10 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
-from urllib.parse import quote, unquote_to_bytes
 
 from pydantic import (
     AfterValidator,
@@ -34,13 +34,14 @@ from pydantic import (
 from hsmkms.core.errors import ConfigurationInvalid
 from hsmkms.core.material import Edition
 from hsmkms.core.wrapping import WRAPPING, WrappingAlgorithm
+from hsmkms.store import urls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic_core import ErrorDetails
 
-_SQLITE: Final = "sqlite:///"
+_NODE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 
 _CURES: Final[Mapping[str, str]] = {
     "string_type": "write a string, in quotation marks",
@@ -70,10 +71,14 @@ def _named(value: object) -> object:
 
 
 def _supported(url: str) -> str:
-    file = _file_of(url)
-    if not url.startswith(_SQLITE) or "?" in url or file in {"", ":memory:"} or "\0" in file:
-        raise ValueError("write sqlite:///FILE; in FILE, %3F stands for a question mark and %25 for a percent sign")
+    urls.parse(url)
     return url
+
+
+def _a_node(name: str) -> str:
+    if not _NODE.fullmatch(name):
+        raise ValueError("write lower-case letters, digits and hyphens, 32 at most, and a letter or digit first")
+    return name
 
 
 def _speakable(env: dict[str, str]) -> dict[str, str]:
@@ -132,7 +137,24 @@ class StoreSection(_Section):
     """The database."""
 
     url: Annotated[str, AfterValidator(_supported)]
-    """`sqlite:///FILE`, percent-encoded as URLs are (RFC 3986); absolute once it is loaded."""
+    """`sqlite:///FILE` or `postgresql://USER@HOST:PORT/DATABASE?...` (see `store.urls`), percent-encoded as URLs are
+    (RFC 3986); its paths are absolute once it is loaded."""
+    node: Annotated[str, AfterValidator(_a_node)] = ""
+    """Name of this node among those that share a PostgreSQL database; its own part of the audit trail bears it."""
+    node_folder: FilePath | None = None
+    """With PostgreSQL, where this node remembers how its clock stood; with SQLite that is beside the database."""
+
+    @model_validator(mode="after")
+    def _has_a_node(self) -> StoreSection:
+        shared = isinstance(urls.parse(self.url), urls.PostgresDatabase)
+        if shared and (self.node == "" or self.node_folder is None):
+            raise ValueError(
+                "with PostgreSQL, set node to a name that no other node of this database has, and node_folder to a "
+                "folder of this node's own"
+            )
+        if not shared and (self.node != "" or self.node_folder is not None):
+            raise ValueError("node and node_folder are for PostgreSQL; a SQLite file has one node, so remove them")
+        return self
 
 
 class HsmSection(_Section):
@@ -209,6 +231,20 @@ class TencentSection(_Section):
     """Let a signature serve one action only, whatever the clients sign; see SECURITY.md first."""
 
 
+class MetricsSection(_Section):
+    """What Prometheus asks for: on an address of its own, because nobody who asks has to say who he is."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Another one than a loopback address lets other machines see what is done here, and how often."""
+    port: Annotated[StrictInt, Field(ge=1, le=65535)] | None = None
+    """None: nothing is counted and nobody listens."""
+
+    @property
+    def exposed(self) -> bool:
+        """Whether other machines may ask."""
+        return self.port is not None and not _is_loopback(self.host)
+
+
 class LogSection(_Section):
     """What is written to standard error."""
 
@@ -225,6 +261,7 @@ class Settings(_Section):
     import_: ImportSection = Field(default_factory=ImportSection, alias="import")
     limits: LimitsSection = Field(default_factory=LimitsSection)
     tencent: TencentSection = Field(default_factory=TencentSection)
+    metrics: MetricsSection = Field(default_factory=MetricsSection)
     log: LogSection = Field(default_factory=LogSection)
 
 
@@ -281,8 +318,7 @@ def _with_nul(value: object, key: str = "") -> str | None:
 
 def _anchored(settings: Settings, folder: Path) -> Settings:
     """Return the settings with every relative path made absolute."""
-    listen, hsm, url = settings.listen, settings.hsm, settings.store.url
-    url = _SQLITE + quote(os.fsencode(folder / _file_of(url)))
+    listen, hsm, store = settings.listen, settings.hsm, settings.store
     return settings.model_copy(
         update={
             "listen": listen.model_copy(
@@ -294,13 +330,14 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
             "hsm": hsm.model_copy(
                 update={"module": folder / hsm.module, "pin_file": hsm.pin_file and folder / hsm.pin_file}
             ),
-            "store": settings.store.model_copy(update={"url": url}),
+            "store": store.model_copy(
+                update={
+                    "url": urls.parse(store.url).within(folder).url,
+                    "node_folder": store.node_folder and folder / store.node_folder,
+                }
+            ),
         }
     )
-
-
-def _file_of(url: str) -> str:
-    return os.fsdecode(unquote_to_bytes(url.removeprefix(_SQLITE)))
 
 
 def _is_loopback(host: str) -> bool:

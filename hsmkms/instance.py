@@ -41,6 +41,8 @@ _NSS_DATABASE: Final = "nss"
 _LIBRARY_FOLDERS: Final = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 _TOOL_SECONDS: Final = 60
 _PIN_BYTES: Final = 16
+_NODE: Final = "node-1"
+"""The name of an instance among those that share a PostgreSQL database; a second one is to have another."""
 
 
 class TokenKind(StrEnum):
@@ -74,7 +76,7 @@ class Wish:
     edition: Edition
     port: int
     store_url: str | None
-    """None: a file in the instance's folder."""
+    """None: a file in the instance's folder. A PostgreSQL database must exist already."""
 
 
 def create(folder: Path, wish: Wish) -> Path:
@@ -147,6 +149,8 @@ def _configuration(folder: Path, wish: Wish) -> str:
     else:
         parameters = f"configdir='sql:{folder / _NSS_DATABASE}' certPrefix='' keyPrefix='' secmod='secmod.db' flags="
         own = f"initialize_args = {_quoted(parameters)}\n"
+    store_url = wish.store_url or "sqlite:///hsmkms.db"
+    node = "" if store_url.startswith("sqlite:") else f'node = {_quoted(_NODE)}\nnode_folder = "."\n'
     return f"""edition = "{wish.edition.value}"
 
 [listen]
@@ -154,8 +158,8 @@ host = "127.0.0.1"
 port = {wish.port}
 
 [store]
-url = {_quoted(wish.store_url or "sqlite:///hsmkms.db")}
-
+url = {_quoted(store_url)}
+{node}
 [hsm]
 module = {_quoted(str(_module(facts)))}
 token_label = {_quoted(facts.label)}

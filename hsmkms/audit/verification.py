@@ -26,7 +26,9 @@ class BreakReason(StrEnum):
 
     DISORDER = "its sequence does not follow the one before it"
     DIGEST = "it, or something before it, is not what was written"
-    NOT_BEGUN = "it should be the first, deployment:initialised, and is not: what came before was deleted"
+    NOT_BEGUN = (
+        "it should be the first, deployment:initialised or node:joined, and is not: what came before was deleted"
+    )
     UNREADABLE = "it cannot be read: it was changed, or the database is damaged"
     SEAL_FORGED = "its seal is not the token's"
     SEALED_OTHERWISE = "its seal is over another digest: it, or something before it, was changed and chained anew"
@@ -44,14 +46,16 @@ class Break:
     reason: BreakReason
 
 
-def beginning(first: ChainedEvent | None) -> Break | None:
-    """Return the break that a trail begins with whose first event is this one; None: it has no event at all.
+def beginning(first: ChainedEvent | None, node: str = "") -> Break | None:
+    """Return the break that a node's trail begins with whose first event is this one; None: it has no event at all.
 
-    A deployment that is ready has a trail: `init` makes it ready and appends its first event in one transaction.
+    A deployment that is ready has a trail: `init` makes it ready and appends its first event in one transaction. Where
+    there are several nodes, each of the others begins its own when it has something to append.
     """
     if first is None:
-        return Break(_FIRST, BreakReason.NOT_BEGUN)
-    if first.event.tag is not EventTag.DEPLOYMENT_INITIALISED:
+        return None if node else Break(_FIRST, BreakReason.NOT_BEGUN)
+    begins = {EventTag.DEPLOYMENT_INITIALISED, EventTag.NODE_JOINED} if node else {EventTag.DEPLOYMENT_INITIALISED}
+    if first.event.tag not in begins:
         return Break(first.sequence, BreakReason.NOT_BEGUN)
     return None
 
@@ -96,6 +100,7 @@ class Verification:
     """One pass over a whole trail with its seals; the token says of each seal whether it is genuine.
 
     Attributes:
+        node: whose trail it is.
         found: what is wrong, in the order in which it was come upon. A broken chain ends the pass: what follows it
             cannot be judged.
         sealed: the last head under a genuine seal that the chain agrees with.
@@ -103,8 +108,9 @@ class Verification:
         seals: how many seals there are, whatever they are worth.
     """
 
-    def __init__(self, expected: AuditHead | None = None) -> None:
-        """Begin before the first event; `expected` is a head that was kept elsewhere."""
+    def __init__(self, expected: AuditHead | None = None, node: str = "") -> None:
+        """Begin before the first event of a node; `expected` is a head of it that was kept elsewhere."""
+        self.node = node
         self._walk = Walk()
         self._expected = expected
         self._seals: deque[tuple[AuditSeal, bool]] = deque()
@@ -123,7 +129,7 @@ class Verification:
     @property
     def head(self) -> AuditHead | None:
         """The last event that held."""
-        return AuditHead(self._walk.sequence, self._walk.head) if self._walk.length else None
+        return AuditHead(self._walk.sequence, self._walk.head, self.node) if self._walk.length else None
 
     @property
     def ended(self) -> bool:
@@ -148,10 +154,10 @@ class Verification:
             before = self._walk.sequence
             if self._walk.follow((chained,)) is not None:
                 break
-            if self._walk.length == 1 and (unbegun := beginning(chained)) is not None:
+            if self._walk.length == 1 and (unbegun := beginning(chained, self.node)) is not None:
                 self.found.append(unbegun)
             self._leave_behind(before, chained.sequence)
-            self._arrive_at(AuditHead(chained.sequence, chained.digest))
+            self._arrive_at(AuditHead(chained.sequence, chained.digest, self.node))
         if self._walk.broken is not None and self._walk.broken not in self.found:
             self.found.append(self._walk.broken)
 
@@ -159,7 +165,7 @@ class Verification:
         """Judge what only the end of the trail tells."""
         if self.ended:
             return
-        if not self._walk.length and (unbegun := beginning(None)) is not None:
+        if not self._walk.length and (unbegun := beginning(None, self.node)) is not None:
             self.found.append(unbegun)
         self.found += [Break(seal.head.sequence, BreakReason.SEALED_AND_GONE) for seal, _ in self._seals]
         if self._expected is not None and self._walk.sequence < self._expected.sequence:

@@ -18,6 +18,8 @@ from hsmkms.core.ids import MILLISECONDS_PER_SECOND
 from hsmkms.wiring.trail import read_trail, verify_trail
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hsmkms.audit.verification import Verification
     from hsmkms.config import Settings
     from hsmkms.core.events import ChainedEvent
@@ -34,10 +36,11 @@ app = typer.Typer(help="The audit trail: does it hold, and what does it say.", n
 def verify(
     config_path: ConfigOption,
     expect_head: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="H",
-            help="A head as this command showed it or the log had it, SEQUENCE:DIGEST: the trail must still hold it.",
+            help="A head as this command showed it or the log had it, SEQUENCE:DIGEST: the trail must still hold it. "
+            "With several nodes, one of each.",
             show_default=False,
         ),
     ] = None,
@@ -54,15 +57,14 @@ def verify(
     It can be run while the service runs.
     """
     with saying():
-        expected = None if expect_head is None else _head(expect_head)
-        found = run(verify_trail(load(config_path), expected))
-    holds = not found.found and found.sealed is not None
+        trails = run(verify_trail(load(config_path), [_head(each) for each in expect_head or ()]))
     if as_json:
-        typer.echo(json.dumps(_members(found, holds=holds)))
+        typer.echo(json.dumps(_report(trails)))
     else:
-        for line in _sentences(found, holds=holds):
-            typer.echo(line)
-    if not holds:
+        for found in trails:
+            for line in _sentences(found):
+                typer.echo(f"{found.node}: {line}" if found.node else line)
+    if not all(map(_holds, trails)):
         raise typer.Exit(_DOES_NOT_HOLD)
 
 
@@ -91,9 +93,9 @@ def export(
 
 async def _export(settings: Settings, after: int, account: str | None) -> None:
     async with aclosing(read_trail(settings, after)) as events:
-        async for each in events:
+        async for node, each in events:
             if account is None or each.event.account == account:
-                sys.stdout.write(json.dumps(_line(each)) + "\n")
+                sys.stdout.write(json.dumps({**_line(each), **({"node": node} if node else {})}) + "\n")
     sys.stdout.flush()
 
 
@@ -122,9 +124,21 @@ def _head(text: str) -> AuditHead:
     return head
 
 
-def _members(found: Verification, *, holds: bool) -> dict[str, object]:
+def _holds(found: Verification) -> bool:
+    return not found.found and found.sealed is not None
+
+
+def _report(trails: Sequence[Verification]) -> dict[str, object]:
+    """Return the members of the one trail there is, or of the trail of each node."""
+    if [found.node for found in trails] == [""]:
+        return _members(trails[0])
+    nodes = [{"node": found.node, **_members(found)} for found in trails]
+    return {"holds": all(map(_holds, trails)), "nodes": nodes}
+
+
+def _members(found: Verification) -> dict[str, object]:
     return {
-        "holds": holds,
+        "holds": _holds(found),
         "breaks": [{"sequence": each.sequence, "reason": each.reason.value} for each in found.found],
         "events": found.length,
         "head": None if found.head is None else str(found.head),
@@ -133,7 +147,7 @@ def _members(found: Verification, *, holds: bool) -> dict[str, object]:
     }
 
 
-def _sentences(found: Verification, *, holds: bool) -> list[str]:
+def _sentences(found: Verification) -> list[str]:
     lines = [f"Event {each.sequence}: {each.reason.value}." for each in found.found[:_MOST_SHOWN]]
     if len(found.found) > _MOST_SHOWN:
         lines.append(f"... and {len(found.found) - _MOST_SHOWN} more.")
@@ -145,7 +159,7 @@ def _sentences(found: Verification, *, holds: bool) -> list[str]:
     elif found.sealed is not None:
         lines.append(f"Last sealed head: {found.sealed}")
         lines.append(f"Newer than that, and not yet protected: {_events(found.newer)}.")
-    if holds:
+    if _holds(found):
         lines.append(f"The audit trail holds: {_events(found.length)}.")
     else:
         lines.append(f"The audit trail does NOT hold; {_events(found.length)} could be followed.")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hsmkms import __version__, log
-from hsmkms.cli import audit, credentials, doctor, importing, installing, keys
+from hsmkms.cli import audit, backup, credentials, doctor, importing, installing, keys
 from hsmkms.cli.running import ConfigOption, load, saying
 from hsmkms.supervisor import Supervisor
 from hsmkms.wiring import pins
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(audit.app, name="audit")
+app.add_typer(backup.app, name="backup")
 app.add_typer(credentials.app, name="credential")
 app.add_typer(keys.app, name="key")
 app.command("new")(installing.new)

@@ -27,7 +27,7 @@ MAC_BYTES: Final = 32
 """HMAC-SHA256."""
 
 _SEAL_DOMAIN: Final = b"hsmkms audit seal v1"
-_HEAD: Final = re.compile(r"([1-9][0-9]{0,18}):([0-9a-f]{64})", re.ASCII)
+_HEAD: Final = re.compile(r"(?:([a-z0-9][a-z0-9-]{0,31})/)?([1-9][0-9]{0,18}):([0-9a-f]{64})", re.ASCII)
 
 
 class EventTag(StrEnum):
@@ -54,6 +54,7 @@ class EventTag(StrEnum):
     CREDENTIAL_DISABLED = "credential:disabled"
     CREDENTIAL_ROTATED = "credential:rotated"
     DEPLOYMENT_INITIALISED = "deployment:initialised"
+    NODE_JOINED = "node:joined"
     KEY_UNCHANGED = "key:unchanged"
     KEY_DESCRIBED = "key:described"
     KEYS_LISTED = "keys:listed"
@@ -98,16 +99,22 @@ class AuditHead:
 
     sequence: int
     digest: bytes
+    node: str = ""
+    """Whose trail it is, where several nodes share a database."""
 
     def __str__(self) -> str:
-        """Return it as an operator keeps it: sequence and digest in hexadecimal, a colon between them."""
-        return f"{self.sequence}:{self.digest.hex()}"
+        """Return it as an operator keeps it: sequence and digest in hexadecimal, a colon between them.
+
+        Where there are several nodes, the name of the node and a slash stand before it.
+        """
+        head = f"{self.sequence}:{self.digest.hex()}"
+        return f"{self.node}/{head}" if self.node else head
 
     @classmethod
     def parse(cls, text: str) -> AuditHead | None:
         """Return the head that `str` made `text` of; None if it made it of none."""
         found = _HEAD.fullmatch(text)
-        return None if found is None else cls(int(found[1]), bytes.fromhex(found[2]))
+        return None if found is None else cls(int(found[2]), bytes.fromhex(found[3]), found[1] or "")
 
     @property
     def block(self) -> int:
@@ -116,7 +123,9 @@ class AuditHead:
 
     def canonical(self, deployment_id: str) -> bytes:
         """Return what a seal is the MAC of: each part with its length before it as 4 bytes, big-endian."""
-        parts = (_SEAL_DOMAIN, deployment_id.encode(), self.sequence.to_bytes(8, "big"), self.digest)
+        parts = [_SEAL_DOMAIN, deployment_id.encode(), self.sequence.to_bytes(8, "big"), self.digest]
+        if self.node:
+            parts.append(self.node.encode())
         return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 

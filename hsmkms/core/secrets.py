@@ -11,7 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST_DERIVED: Final = 2
+"""Keys kept with the one that they were derived from: a day's, and around midnight that of the day beside it."""
 
 
 class Secret:
@@ -96,6 +102,25 @@ class Plaintext(Secret):
 
 
 class SecretKey(Secret):
-    """The secret half of an API credential."""
+    """The secret half of an API credential, and what was lately derived from it: that lives no longer than it does."""
 
-    __slots__ = ()
+    __slots__ = ("_derived",)
+
+    def __init__(self, value: bytes) -> None:
+        """Keep `value`."""
+        super().__init__(value)
+        self._derived: dict[str, SecretKey] = {}
+
+    def derived(self, label: str, derive: Callable[[bytes], bytes]) -> SecretKey:
+        """Return what `derive` makes of the value for `label`; made once, as long as few labels are asked for in turn.
+
+        Args:
+            label: what tells it from what is derived for another purpose; the same one always with the same `derive`.
+            derive: makes the bytes of the derived key from the value.
+        """
+        key = self._derived.get(label)
+        if key is None:
+            while len(self._derived) >= MOST_DERIVED:
+                del self._derived[next(iter(self._derived))]
+            key = self._derived[label] = SecretKey(derive(self._value))
+        return key

@@ -32,6 +32,14 @@ class RequestHead:
     """Who sent it, as far as the network tells: an IP address."""
     received: float = 0.0
     """When the last byte of the request arrived, in the seconds of the event loop's clock."""
+    _by_name: dict[str, tuple[str, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """What `values` returns; empty until it is asked, for a request is asked for some dozen headers."""
+
+    def arrived(self, moment: float) -> RequestHead:
+        """Return the head of the same request, whose last byte arrived at `moment`."""
+        whole = RequestHead(self.method, self.target, self.headers, self.source, moment)
+        whole._by_name.update(self._by_name)
+        return whole
 
     @property
     def path(self) -> str:
@@ -45,7 +53,11 @@ class RequestHead:
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of the header `name` (in lower case), without the white space around it."""
-        return tuple(value.strip(" \t") for each, value in self.headers if each.lower() == name)
+        if not self._by_name:
+            for each, value in self.headers:
+                lower = each.lower()
+                self._by_name[lower] = (*self._by_name.get(lower, ()), value.strip(" \t"))
+        return self._by_name.get(name, ())
 
 
 @dataclass(frozen=True, slots=True)

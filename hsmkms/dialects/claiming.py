@@ -33,6 +33,9 @@ _SCHEMES: Final[Mapping[str, Cloud]] = {
     "AWS4-": Cloud.AWS,
 }
 """How the authorization schemes begin that each cloud's SDKs sign with; of two in one request the first here counts."""
+_PREFIXES: Final[Mapping[Cloud, tuple[str, ...]]] = {
+    cloud: tuple(prefix for prefix, owner in _SCHEMES.items() if owner is cloud) for cloud in _SCHEMES.values()
+}
 _TENCENT_HEADERS: Final = "x-tc-"
 _TENCENT_QUERY: Final = re.compile(r"(?:^|&)Action=")
 """API 2.0, the predecessor of 3.0."""
@@ -43,7 +46,7 @@ _ROOT: Final[Mapping[str, Cloud]] = {"GET": Cloud.HUAWEI, "POST": Cloud.TENCENT}
 
 def claimant(head: RequestHead) -> Cloud | None:
     """Return whose the request is; None: nobody's."""
-    for cloud in _SCHEMES.values():
+    for cloud in _PREFIXES:
         if signed_for(head, cloud):
             return cloud
     if head.values("x-auth-token"):
@@ -57,8 +60,7 @@ def claimant(head: RequestHead) -> Cloud | None:
 
 def signed_for(head: RequestHead, cloud: Cloud) -> bool:
     """Tell whether the request is signed, or is meant to be, as a request of `cloud` is."""
-    prefixes = tuple(prefix for prefix, owner in _SCHEMES.items() if owner is cloud)
-    return any(value.upper().startswith(prefixes) for value in head.values("authorization"))
+    return any(value.upper().startswith(_PREFIXES[cloud]) for value in head.values("authorization"))
 
 
 def _root(head: RequestHead) -> Cloud | None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from typing import TYPE_CHECKING, Final, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -60,25 +61,45 @@ def error_of(fault: Fault) -> errors.HsmkmsError:
             return _ERRORS[fault.kind]()
 
 
-class HostChannel:
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request that was sent."""
+
+    verb: str
+    expected: type[Any]
+    answer: asyncio.Future[Any]
+    seconds: float
+    deadline: float
+    """By the loop's clock."""
+    over: Callable[[errors.HsmkmsError | None], None] | None
+    """To be called when the host is done with it, or gone."""
+
+    def end(self, outcome: messages.Answer | errors.HsmkmsError) -> None:
+        """Tell whoever waits for it, if anybody still does, and then its owner."""
+        error = outcome if isinstance(outcome, errors.HsmkmsError) else None
+        if not self.answer.done():
+            if error is None:
+                self.answer.set_result(outcome)
+            else:
+                self.answer.set_exception(error)
+        if self.over is not None:
+            self.over(error)
+
+
+class HostChannel(asyncio.Protocol):
     """Our end of one host's socket."""
 
-    def __init__(
-        self,
-        name: str,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        on_closed: Callable[[HostChannel], None] | None = None,
-    ) -> None:
-        """Take an open connection; use `open`."""
+    def __init__(self, name: str, on_closed: Callable[[HostChannel], None] | None = None) -> None:
+        """Have no connection yet; use `open`."""
         self.name = name
-        self._reader = reader
-        self._writer = writer
         self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
-        self._calls: dict[int, asyncio.Future[messages.Answer]] = {}
+        self._calls: dict[int, _Call] = {}
+        self._received = b""
         self._closed = False
-        self._receiving = asyncio.create_task(self._receive(), name=f"receive from {name}")
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._alarm: asyncio.TimerHandle | None = None
 
     @classmethod
     async def open(
@@ -91,13 +112,50 @@ class HostChannel:
             connection: our end of the socket pair.
             on_closed: called once, when the channel ends for any reason but `close`.
         """
-        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=frames.MAX_FRAME_BYTES)
-        return cls(name, reader, writer, on_closed)
+        loop = asyncio.get_running_loop()
+        _, channel = await loop.create_unix_connection(lambda: cls(name, on_closed), sock=connection)
+        return channel
 
     @property
     def usable(self) -> bool:
         """Whether calls can be made."""
         return not self._closed
+
+    def start(
+        self,
+        verb: messages.Verb,
+        expected: type[AnswerT],
+        seconds: float,
+        over: Callable[[errors.HsmkmsError | None], None] | None = None,
+    ) -> asyncio.Future[AnswerT]:
+        """Send `verb` and return its answer to come, which ends as `call` does.
+
+        Args:
+            verb: what to do.
+            expected: the kind of answer.
+            seconds: after which the host is given up.
+            over: called with the error, if it is one, when the host is done with it, or gone, even if nobody waits for
+                the answer any more. Not called if nothing was sent.
+
+        Raises:
+            TokenNotAsked, InternalFault: as `call`; nothing was sent.
+        """
+        if self._closed:
+            raise errors.TokenNotAsked
+        number = next(self._numbers)
+        try:
+            framed = frames.frame(Request(number=number, verb=verb, request_id=REQUEST_ID.get()))
+        except (frames.FrameTooLarge, msgspec.ValidationError) as error:
+            field = frames.field_of(error) if isinstance(error, msgspec.ValidationError) else "the whole"
+            _logger.error("request beyond its bounds", extra={"verb": type(verb).__name__, "field": field})
+            raise errors.InternalFault from error
+        answer: asyncio.Future[AnswerT] = self._loop.create_future()
+        deadline = self._loop.time() + seconds
+        self._calls[number] = _Call(type(verb).__name__, expected, answer, seconds, deadline, over)
+        self._transport.write(framed)
+        if self._alarm is None or self._alarm.when() > deadline:
+            self._set_alarm(deadline)
+        return answer
 
     async def call(self, verb: messages.Verb, expected: type[AnswerT], seconds: float) -> AnswerT:
         """Send `verb` and return its answer.
@@ -108,35 +166,7 @@ class HostChannel:
             InternalFault: the request is beyond the bounds of `messages`; it was not sent.
             HsmkmsError: whatever else the host answered, as `error_of` has it.
         """
-        if self._closed:
-            raise errors.TokenNotAsked
-        number = next(self._numbers)
-        future: asyncio.Future[messages.Answer] = asyncio.get_running_loop().create_future()
-        self._calls[number] = future
-        try:
-            self._writer.write(frames.frame(Request(number=number, verb=verb, request_id=REQUEST_ID.get())))
-            async with asyncio.timeout(seconds):
-                answer = await future
-        except TimeoutError:
-            _logger.error(
-                "host missed its deadline", extra={"host": self.name, "verb": type(verb).__name__, "seconds": seconds}
-            )
-            self.give_up()
-            raise errors.TokenGaveNoAnswer from None
-        except (frames.FrameTooLarge, msgspec.ValidationError) as error:
-            field = frames.field_of(error) if isinstance(error, msgspec.ValidationError) else "the whole"
-            _logger.error("request beyond its bounds", extra={"verb": type(verb).__name__, "field": field})
-            raise errors.InternalFault from error
-        finally:
-            self._calls.pop(number, None)
-        if isinstance(answer, Fault):
-            if answer.kind is FaultKind.SICK:
-                self.give_up()
-            raise error_of(answer)
-        if not isinstance(answer, expected):
-            self.give_up()
-            raise errors.InternalFault
-        return answer
+        return await self.start(verb, expected, seconds)
 
     async def attach(self, deployment: Deployment, seconds: float = ATTACH_SECONDS) -> messages.Attached:
         """Have the host find and prove the deployment's objects; every other verb needs it first.
@@ -180,31 +210,79 @@ class HostChannel:
         """End the channel, and with it the host; calls in flight fail."""
         self._on_closed = None
         self.give_up()
-        await asyncio.gather(self._receiving, return_exceptions=True)
+        await self._ended
 
     def give_up(self) -> None:
         """Close, fail what is in flight, and tell the owner: once."""
         if self._closed:
             return
         self._closed = True
-        self._writer.transport.abort()
-        for future in self._calls.values():
-            if not future.done():
-                future.set_exception(errors.TokenGaveNoAnswer())
+        self._transport.abort()
+        if self._alarm is not None:
+            self._alarm.cancel()
         if self._on_closed is not None:
             self._on_closed(self)
+        while self._calls:
+            self._calls.popitem()[1].end(errors.TokenGaveNoAnswer())
 
-    async def _receive(self) -> None:
+    # --- deadlines: one timer, which is moved only to an earlier one ------------------------------------
+
+    def _set_alarm(self, when: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(when, self._look_at_deadlines)
+
+    def _look_at_deadlines(self) -> None:
+        self._alarm = None
+        if not self._calls:
+            return
+        first = min(self._calls.values(), key=lambda call: call.deadline)
+        if first.deadline > self._loop.time():
+            self._set_alarm(first.deadline)
+            return
+        facts = {"host": self.name, "verb": first.verb, "seconds": first.seconds}
+        _logger.error("host missed its deadline", extra=facts)
+        self.give_up()
+
+    # --- asyncio.Protocol ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        received = self._received + data if self._received else data
+        begin, header = 0, frames.LENGTH.size
         try:
-            while True:
-                header = await self._reader.readexactly(frames.LENGTH.size)
-                reply = frames.parse_reply(await self._reader.readexactly(frames.payload_length(header)))
-                future = self._calls.get(reply.number)
-                if future is not None and not future.done():
-                    future.set_result(reply.answer)
-        except (asyncio.IncompleteReadError, OSError):
-            pass  # the host ended, or we closed
+            while not self._closed and len(received) - begin >= header:
+                end = begin + header + frames.payload_length(received[begin : begin + header])
+                if len(received) < end:
+                    break
+                self._answered(frames.parse_reply(received[begin + header : end]))
+                begin = end
         except (frames.FrameTooLarge, msgspec.DecodeError):
             _logger.error("malformed reply", extra={"host": self.name})
-        finally:
+            self.give_up()
+        self._received = received[begin:]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`; also at the end of the stream."""
+        del exc  # the host ended, or we closed
+        self.give_up()
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def _answered(self, reply: messages.Reply) -> None:
+        call, answer = self._calls.pop(reply.number, None), reply.answer
+        if call is None:
+            return
+        if isinstance(answer, Fault):
+            call.end(error_of(answer))
+        elif isinstance(answer, call.expected):
+            call.end(answer)
+        else:
+            call.end(errors.InternalFault())
+            self.give_up()
+        if isinstance(answer, Fault) and answer.kind is FaultKind.SICK:
             self.give_up()

@@ -15,15 +15,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hsmkms.core.ciphertexts import MOST_CIPHERTEXT_BYTES
-from hsmkms.core.errors import CiphertextInvalid, TokenGaveNoAnswer, TokenNotAsked, TokenUnavailable
+from hsmkms.core.errors import CiphertextInvalid, HsmkmsError, TokenGaveNoAnswer, TokenNotAsked, TokenUnavailable
 from hsmkms.core.ids import PairId
 from hsmkms.core.material import Fingerprint, SealedMaterial
+from hsmkms.core.metering import UNMETERED
 from hsmkms.core.ports import DataKey, MaterialEvidence
 from hsmkms.core.secrets import Plaintext, SecretKey
 from hsmkms.core.tickets import FreshPair
@@ -34,18 +37,18 @@ from hsmkms.hsm.settings import Duty
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from hsmkms.core.ciphertexts import CipherAlgorithm
     from hsmkms.core.custody import Deployment
     from hsmkms.core.events import AuditHead
+    from hsmkms.core.metering import Meter
     from hsmkms.core.ports import HeldMaterial, ImportOrder
     from hsmkms.core.records import RecordIdentity
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.hsm.report import TokenReport
 
 _logger = logging.getLogger(__name__)
-T = TypeVar("T")
 AnswerT = TypeVar("AnswerT", bound=messages.Answer)
 
 
@@ -93,6 +96,7 @@ class HostPool:
         on_lost: Callable[[str], None] | None = None,
         *,
         probe_first: bool = False,
+        meter: Meter = UNMETERED,
     ) -> None:
         """Start empty; `add` brings hosts.
 
@@ -101,11 +105,13 @@ class HostPool:
             limits: how long things may take.
             on_lost: called with a host's id when the pool gives it up; whoever started it kills and replaces it.
             probe_first: make no other call before `probe` has found the token fit to serve with.
+            meter: is told of hosts and calls.
         """
         self._deployment = deployment
         self._limits = limits or PoolLimits()
         self._on_lost = on_lost
         self._open = not probe_first
+        self._meter = meter
         self._turns = itertools.count(1)
         self._closed = False
         self._attach_seconds = self._limits.attach_timeout_seconds
@@ -145,6 +151,7 @@ class HostPool:
             raise TokenNotAsked
         seat = _Seat(channel, sessions, frozenset(duties), attached)
         self._seats[host_id] = seat
+        self._meter.host_attached()
         for _ in range(sessions):
             self._offer(seat)
 
@@ -165,6 +172,7 @@ class HostPool:
             return  # lost before it was attached: `add` tells the caller
         del self._seats[channel.name]
         _logger.warning("host lost", extra={"host": channel.name})
+        self._meter.host_lost()
         if self._on_lost is not None:
             self._on_lost(channel.name)
 
@@ -178,6 +186,11 @@ class HostPool:
         """The ids of the hosts in use."""
         return frozenset(self._seats)
 
+    @property
+    def duties(self) -> Mapping[Duty, int]:
+        """How many hosts are in use for each duty."""
+        return {duty: sum(duty in seat.duties for seat in self._seats.values()) for duty in Duty}
+
     async def close(self) -> None:
         """End every channel, and with it every host."""
         self._closed = True
@@ -187,16 +200,23 @@ class HostPool:
 
     # --- seats -----------------------------------------------------------------------------------------
 
-    async def _on_a_host(self, duty: Duty, call: Callable[[HostChannel], Awaitable[T]]) -> T:
+    async def _on_a_host(self, duty: Duty, verb: messages.Verb, expected: type[AnswerT], seconds: float) -> AnswerT:
         """Make one call; its place is free again when the host is done, even if nobody waits for it any more."""
         seat = self._free(duty) or await self._wait_for_seat(duty)
-        running = asyncio.ensure_future(call(seat.channel))
-        running.add_done_callback(lambda done: self._release(seat, done))
-        return await asyncio.shield(running)
+        over = partial(self._over, seat, type(verb).__name__, time.monotonic())
+        try:
+            answer = seat.channel.start(verb, expected, seconds, over)
+        except HsmkmsError as error:
+            over(error)
+            raise
+        return await answer
 
-    def _release(self, seat: _Seat, done: asyncio.Future[T]) -> None:
-        if not done.cancelled():
-            done.exception()  # whoever still waits gets it; asyncio must not report it if nobody does
+    def _over(self, seat: _Seat, verb: str, started: float, error: HsmkmsError | None) -> None:
+        fault = None if error is None else type(error).__name__
+        self._meter.token_call(verb, fault, time.monotonic() - started)
+        self._release(seat)
+
+    def _release(self, seat: _Seat) -> None:
         seat.taken -= 1
         self._offer(seat)
 
@@ -223,8 +243,7 @@ class HostPool:
         except BaseException as error:
             if future.done() and not future.cancelled():  # a place came at the very moment we stopped waiting
                 seat = future.result()
-                seat.taken -= 1
-                self._offer(seat)
+                self._release(seat)
             with suppress(ValueError):
                 waiting.remove(future)  # while no host is there, nobody else would
             future.cancel()
@@ -251,7 +270,7 @@ class HostPool:
     async def _call(self, verb: messages.Verb, expected: type[AnswerT]) -> AnswerT:
         self._require_open()
         seconds = self._limits.verb_timeout_seconds
-        return await self._on_a_host(Duty.OPERATIONS, lambda channel: channel.call(verb, expected, seconds))
+        return await self._on_a_host(Duty.OPERATIONS, verb, expected, seconds)
 
     # --- the port --------------------------------------------------------------------------------------
 
@@ -274,7 +293,7 @@ class HostPool:
             TokenGaveNoAnswer: the host died or hung, or the token is sick.
         """
         seconds = self._limits.probe_timeout_seconds
-        report = await self._on_a_host(Duty.OPERATIONS, lambda channel: channel.probe(seconds))
+        report = (await self._on_a_host(Duty.OPERATIONS, messages.Probe(), messages.Probed, seconds)).report
         report.require_usable()
         self._algorithms = report.working
         self._ciphers = report.working_ciphers
@@ -291,7 +310,7 @@ class HostPool:
         verb = messages.MakePair(identity=Identity.of(identity), bits=bits)
         seconds = self._limits.pair_timeout_seconds
         self._require_open()
-        made = await self._on_a_host(Duty.PAIRS, lambda channel: channel.call(verb, messages.PairMade, seconds))
+        made = await self._on_a_host(Duty.PAIRS, verb, messages.PairMade, seconds)
         return FreshPair(PairId(identity.owner), made.public_key, made.record)
 
     async def import_material(self, order: ImportOrder) -> SealedMaterial:

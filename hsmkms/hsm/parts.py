@@ -43,6 +43,7 @@ Context: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=MOST_CONTEXT_BYTES
 """As `core.ciphertexts` makes it canonical."""
 Size: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MOST_DATA_KEY_BYTES)]
 """Of a data key or of random bytes, in bytes."""
+NodeName: TypeAlias = Annotated[str, msgspec.Meta(pattern="^([a-z0-9][a-z0-9-]{0,31})?$")]
 Digest: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 Mac: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=MAC_BYTES, max_length=MAC_BYTES)]
 SecretValue: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=256)]
@@ -135,12 +136,13 @@ class Head(Part, frozen=True):
 
     sequence: Count
     digest: Digest
+    node: NodeName
 
     @classmethod
     def of(cls, head: AuditHead) -> Head:
         """Return the wire form of `head`."""
-        return cls(sequence=head.sequence, digest=head.digest)
+        return cls(sequence=head.sequence, digest=head.digest, node=head.node)
 
     def core(self) -> AuditHead:
         """Return the head itself."""
-        return AuditHead(self.sequence, self.digest)
+        return AuditHead(self.sequence, self.digest, self.node)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LIBRARY: Final = "libsofthsm2"
-_CONFIGURATION_VARIABLE: Final = "SOFTHSM2_CONF"
+CONFIGURATION_VARIABLE: Final = "SOFTHSM2_CONF"
 _DEFAULT_CONFIGURATION: Final = "/etc/softhsm/softhsm2.conf"
 _TOKEN_DIRECTORY_KEY: Final = "directories.tokendir"  # noqa: S105 - a key of softhsm2.conf
 
@@ -23,7 +23,7 @@ def is_softhsm(module: str) -> bool:
 
 def configuration(environment: Mapping[str, str]) -> Path:
     """Return the configuration that SoftHSM reads in this environment."""
-    return Path(environment.get(_CONFIGURATION_VARIABLE, _DEFAULT_CONFIGURATION))
+    return Path(environment.get(CONFIGURATION_VARIABLE, _DEFAULT_CONFIGURATION))
 
 
 def token_directory(environment: Mapping[str, str]) -> Path:

@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core.errors import ServiceOverloaded
+from hsmkms.core.metering import Line
 from hsmkms.service import commands
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from hsmkms.core.ids import AccountName
     from hsmkms.service.commands import Command
@@ -76,16 +77,35 @@ class Admission:
             Lane.STORE: Places(IN_PROCESS),
         }
 
-    @asynccontextmanager
-    async def place(self, account: AccountName, command: Command) -> AsyncIterator[None]:
-        """Hold a place for a command of `account`.
+    @property
+    def lines(self) -> Mapping[Lane, Line]:
+        """How many commands hold a place in each lane, and how many wait for one."""
+        return {lane: places.line for lane, places in self._lanes.items()}
 
-        Raises:
+    def place(self, account: AccountName, command: Command) -> Place:
+        """Return what holds a place for a command of `account` while a block runs.
+
+        Entering it raises:
             ServiceOverloaded: too many of this account wait already, or this one waited too long.
         """
-        places = self._lanes[LANES.get(type(command), Lane.STORE)]
-        async with places.held(account):
-            yield
+        return self._lanes[LANES.get(type(command), Lane.STORE)].held(account)
+
+
+class Place:
+    """A place of a lane, held while a block runs."""
+
+    __slots__ = ("_places", "_whose")
+
+    def __init__(self, places: Places, whose: str) -> None:
+        """Hold one of `places`."""
+        self._places = places
+        self._whose = whose
+
+    async def __aenter__(self) -> None:
+        await self._places.take(self._whose)
+
+    async def __aexit__(self, *_failure: object) -> None:
+        self._places.give_back()
 
 
 class Places:
@@ -95,15 +115,28 @@ class Places:
         self, number: int, *, most_waiting: int = MOST_WAITING, patience_seconds: float = PATIENCE_SECONDS
     ) -> None:
         """Have `number` places."""
+        self._number = number
         self._free = number
         self._most_waiting = most_waiting
         self._patience_seconds = patience_seconds
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}
         """Of those who wait, in the order of their turns; a line that is empty is none."""
 
-    @asynccontextmanager
-    async def held(self, whose: str) -> AsyncIterator[None]:
-        """Hold a place.
+    @property
+    def line(self) -> Line:
+        """How many hold a place, and how many wait for one."""
+        return Line(self._number - self._free, sum(map(len, self._lines.values())))
+
+    def held(self, whose: str) -> Place:
+        """Return what holds a place while a block runs.
+
+        Entering it raises:
+            ServiceOverloaded: too many of the same wait already, or this one waited too long.
+        """
+        return Place(self, whose)
+
+    async def take(self, whose: str) -> None:
+        """Take a place, which is to be given back.
 
         Raises:
             ServiceOverloaded: too many of the same wait already, or this one waited too long.
@@ -112,10 +145,6 @@ class Places:
             self._free -= 1
         else:
             await self._wait(whose)
-        try:
-            yield
-        finally:
-            self._pass_on()
 
     async def _wait(self, whose: str) -> None:
         if len(self._lines.get(whose, ())) >= self._most_waiting:
@@ -127,7 +156,7 @@ class Places:
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():  # a place came at the very moment we stopped waiting
-                self._pass_on()
+                self.give_back()
             else:
                 self._leave(whose, turn)
             if isinstance(error, TimeoutError):
@@ -141,7 +170,7 @@ class Places:
         if not line:
             self._lines.pop(whose, None)
 
-    def _pass_on(self) -> None:
+    def give_back(self) -> None:
         """Give a place that became free to the first of the next line, which is the last one then."""
         while self._lines:
             whose, line = next(iter(self._lines.items()))

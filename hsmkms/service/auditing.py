@@ -15,6 +15,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -27,9 +28,11 @@ from hsmkms.service.sources import RefusedSources
 from hsmkms.service.telling import done_event, refused_event, turned_away_event
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hsmkms.core.credentials import Caller
     from hsmkms.core.ids import AccountName
-    from hsmkms.core.ports import Clock, Store, Timer
+    from hsmkms.core.ports import Clock, Store, Timer, Writing
     from hsmkms.service.commands import Command, Outcome
 
 _logger = logging.getLogger(__name__)
@@ -71,6 +74,11 @@ class Trail:
         self._strangers = RefusedSources()
         self._work = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many events are not on disk yet."""
+        return len(self._waiting)
 
     # --- what happened ---------------------------------------------------------------------------------
 
@@ -179,8 +187,7 @@ class Trail:
             if not self._waiting:
                 self._extend(self._recount())
             batch = [event for _, event in islice(self._waiting, _BATCH)]
-            async with self._store.writing() as writing:
-                await writing.append(*batch)
+            await self._store.write(functools.partial(_append, events=batch))
             for _ in batch:
                 self._waiting.popleft()
 
@@ -192,3 +199,7 @@ class Trail:
             Event(EventTag.REQUEST_REFUSED, now, account, _ACTOR, detail={"access_id": access_id, "requests": requests})
             for (account, access_id), requests in uncounted.items()
         ]
+
+
+def _append(writing: Writing, events: Sequence[Event]) -> None:
+    writing.append(*events)

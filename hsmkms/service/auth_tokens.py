@@ -84,8 +84,8 @@ class AuthTokenUseCases:
         return await self._lookups.once(digest, source, lambda: self._holder(digest, source))
 
     async def _holder(self, digest: bytes, source: str) -> TokenHolder | None:
-        async with self._lookups.of(digest, source), self._store.reading() as reading:
-            credential = await reading.credential_of_token(digest)
+        async with self._lookups.of(digest, source):
+            credential = await self._store.read(lambda reading: reading.credential_of_token(digest))
         good = credential is not None and credential.good(self._clock.now())
         self._lookups.found(digest, good=good)
         if credential is None or not good:

@@ -140,8 +140,7 @@ class CredentialUseCases:
         async with self._lookups.of(access_id, source):
             now = self._clock.now()
             kept = self._fresh(access_id, now)
-            async with self._store.reading() as reading:
-                credential = await reading.credential(access_id)
+            credential = await self._store.read(lambda reading: reading.credential(access_id))
         self._lookups.found(access_id, good=credential is not None and credential.good(now))
         if credential is None or credential.record is None or not credential.good(now):
             self._kept.pop(access_id, None)

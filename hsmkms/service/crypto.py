@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hsmkms.core import ciphertexts, records
-from hsmkms.core.errors import CipherNotOffered, CiphertextInvalid, KeyNotFound
+from hsmkms.core.errors import CipherNotOffered, CiphertextInvalid, KeyNotFound, KeyOutOfScope
 from hsmkms.core.keys import KeyAction
 from hsmkms.core.ports import HeldMaterial
 from hsmkms.service.commands import DataKeyMade, Decrypted, Encrypted, RandomMade, ReEncrypted
@@ -137,8 +137,11 @@ class CryptoUseCases:
 
     async def _material(self, caller: Caller, key_id: KeyId, action: KeyAction, policy: StatePolicy) -> HeldMaterial:
         now = self._clock.now()
-        async with self._store.reading() as reading:
-            key = await permitted_key(reading, caller, key_id, action, policy, now)
+        tagged = bool(caller.scope.tags)
+        if not tagged and not caller.scope.holds(key_id, {}):
+            raise KeyOutOfScope  # whether there is this one is not looked up
+        known = await self._store.look_up(caller.account.name, key_id, tagged=tagged)
+        key = permitted_key(known, caller, key_id, action, policy, now)
         material = key.usable_material(action, now)
         return HeldMaterial(
             records.of_material(key.account, key.key_id, self._edition, key.generation), material.record

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsmkms.core.errors import HsmkmsError, InternalFault
+from hsmkms.core.metering import UNMETERED
 from hsmkms.service import commands
 from hsmkms.service.commands import ServiceShown
 from hsmkms.service.permissions import require_role
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from hsmkms.core.credentials import Caller
     from hsmkms.core.ids import AccessId
     from hsmkms.core.material import Edition
+    from hsmkms.core.metering import Meter
     from hsmkms.core.secrets import AuthToken
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.service.admission import Admission
@@ -55,6 +57,7 @@ class Guards:
     admission: Admission
     failures: FailureSchedule
     trail: Trail
+    meter: Meter = UNMETERED
 
 
 class Service:
@@ -110,6 +113,7 @@ class Service:
 
     def note_refusal(self, error: HsmkmsError, source: str, caller: Caller | None, api: str | None) -> None:
         """Write down what was refused before it became a command."""
+        self._guards.meter.turned_away(type(error).__name__)
         if caller is not None:
             self._guards.trail.turned_away(caller, api, error)
         elif not isinstance(error, InternalFault):  # a defect: whose request it was `execute` knew, and wrote down

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -78,6 +77,14 @@ successes under way would exhaust a shared pair."""
 PATIENCE_SECONDS: Final = 5.0
 
 
+@dataclass(slots=True, eq=False)
+class _Try:
+    """An import that this process has begun."""
+
+    pair_id: PairId | None = None
+    """Of which it has counted an attempt."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Admitted:
     """An attempt that has been counted."""
@@ -114,7 +121,7 @@ class ImportUseCases:
         self._offer = offer
         self._places = asyncio.Semaphore(MOST_IN_FLIGHT)
         self._joinable = Joinable(failures)
-        self._trying: Counter[PairId] = Counter()
+        self._trying: set[_Try] = set()
 
     async def import_material(self, caller: Caller, command: ImportMaterial) -> Done:
         """Import wrapped material, or answer again what exactly this request already did.
@@ -164,20 +171,24 @@ class ImportUseCases:
             self._places.release()
 
     async def _import(self, caller: Caller, command: ImportMaterial, request: Request) -> Done:
-        async def admit(writing: Writing) -> _Admitted | None:
-            return await self._admit(writing, caller, command, request.spending)
+        trying = _Try()
 
-        admitted = await commit(self._store, admit)
-        if admitted is None:
-            return Done(changed=False)
-        self._joinable.count(request)
-        self._trying[admitted.pair.pair_id] += 1
+        def admit(writing: Writing) -> _Admitted | None:
+            trying.pair_id = None  # of a run that was undone
+            admitted = self._admit(writing, caller, command, request.spending)
+            # Not only when it is committed: those admitted together with it see its attempt already.
+            trying.pair_id = None if admitted is None else admitted.pair.pair_id
+            return admitted
+
+        self._trying.add(trying)
         try:
+            admitted = await commit(self._store, admit)
+            if admitted is None:
+                return Done(changed=False)
+            self._joinable.count(request)
             await self._try(caller, command, admitted, request.spending)
         finally:
-            self._trying[admitted.pair.pair_id] -= 1
-            if not self._trying[admitted.pair.pair_id]:
-                del self._trying[admitted.pair.pair_id]
+            self._trying.remove(trying)
         return Done()
 
     async def _try(self, caller: Caller, command: ImportMaterial, admitted: _Admitted, spending: Spending) -> None:
@@ -202,30 +213,28 @@ class ImportUseCases:
         if refused is not None:
             raise refused
 
-    async def _admit(
-        self, writing: Writing, caller: Caller, command: ImportMaterial, spending: Spending
-    ) -> _Admitted | None:
+    def _admit(self, writing: Writing, caller: Caller, command: ImportMaterial, spending: Spending) -> _Admitted | None:
         """Make all checks and count the attempt; None when the request repeats what it already did."""
         now = self._clock.now()
-        key = await existing_key(writing, caller, command.key_id, now)
+        key = existing_key(writing, caller, command.key_id, now)
         key.require_external()
-        ticket = await writing.ticket(command.import_token.digest())
+        ticket = writing.ticket(command.import_token.digest())
         own = ticket is not None and (ticket.account, ticket.key_id) == (key.account, key.key_id)
         if ticket is not None and own and _holds_what_it_brought(key, ticket, now) and ticket.repeats(spending, now):
             return None
         command.policy.require(KeyAction.IMPORT_MATERIAL, key.state(now))
-        if ticket is None or not (own or await in_scope(writing, caller, ticket.key_id)):
+        if ticket is None or not (own or in_scope(writing, caller, ticket.key_id)):
             raise ImportTokenUnknown
         if not own:
             raise ImportTokenForeign
         ticket.require_good(now)
-        pair = await pair_of(writing, ticket)
+        pair = pair_of(writing, ticket)
         self._require_good(pair)
         self._offer.require(ticket.algorithm, command.algorithm_field)
         if len(command.ciphertext) != WRAPPING_KEY_BYTES:
             raise CiphertextSizeWrong(WRAPPING_KEY_BYTES)
-        ticket = await writing.replace_ticket(ticket, ticket.attempted(now))
-        pair = await writing.replace_pair(pair, pair.attempted())
+        ticket = writing.replace_ticket(ticket, ticket.attempted(now))
+        pair = writing.replace_pair(pair, pair.attempted())
         return _Admitted(key, ticket, pair, self._order(key, ticket, pair, command.ciphertext))
 
     def _require_good(self, pair: Pair) -> None:
@@ -235,8 +244,10 @@ class ImportUseCases:
             ImportTokenOver: too many failed under the pair, or its private half is gone.
             TokenNotAsked: too many are under way to tell.
         """
-        if pair.failures >= MOST_PAIR_FAILURES > pair.failures - self._trying[pair.pair_id]:
-            raise TokenNotAsked
+        if pair.failures >= MOST_PAIR_FAILURES:
+            under_way = sum(each.pair_id == pair.pair_id for each in tuple(self._trying))
+            if pair.failures - under_way < MOST_PAIR_FAILURES:
+                raise TokenNotAsked
         pair.require_good()
 
     def _order(self, key: Key, ticket: Ticket, pair: Pair, ciphertext: bytes) -> ImportOrder:
@@ -263,24 +274,24 @@ class ImportUseCases:
         Whatever it was refused for takes the same one transaction, so that how long that takes tells nothing.
         """
 
-        async def settle(writing: Writing) -> HsmkmsError | None:
+        def settle(writing: Writing) -> HsmkmsError | None:
             now = self._clock.now()
-            ticket = await same_ticket(writing, admitted.ticket)
-            pair = await pair_of(writing, ticket)
+            ticket = same_ticket(writing, admitted.ticket)
+            pair = pair_of(writing, ticket)
             fault = judged if isinstance(judged, HsmkmsError) else None
             try:
-                key = await existing_key(writing, caller, admitted.key.key_id, now)
+                key = existing_key(writing, caller, admitted.key.key_id, now)
                 if not isinstance(judged, HsmkmsError):
-                    await self._bring(writing, caller, command, _Rows(key, ticket, pair), judged, spending)
+                    self._bring(writing, caller, command, _Rows(key, ticket, pair), judged, spending)
             except CallerFault as rule:  # raised before anything was written
                 fault = fault or rule
             if fault is not None:
-                await self._refuse(writing, caller, ticket, fault)
+                self._refuse(writing, caller, ticket, fault)
             return fault
 
         return await commit(self._store, settle)
 
-    async def _bring(
+    def _bring(
         self,
         writing: Writing,
         caller: Caller,
@@ -292,19 +303,19 @@ class ImportUseCases:
         """Write what the token gave, if the rules still allow it."""
         now, key, ticket, pair = self._clock.now(), rows.key, rows.ticket, rows.pair
         if _holds_what_it_brought(key, ticket, now) and ticket.repeats(spending, now):
-            await writing.replace_pair(pair, pair.handed_back())
+            writing.replace_pair(pair, pair.handed_back())
             return
         require_expiry(spending.valid_to, now)
         command.policy.require(KeyAction.IMPORT_MATERIAL, key.state(now))
         spent = ticket.spent(spending)
         holding = key.with_material(sealed, Material(sealed.record, now, spending.valid_to, ticket.ticket_id))
         if key.material is not None and not key.material.usable(now):
-            await writing.append(expired_event(key, now, caller.access_id))
-        await writing.replace_key(key, holding)
-        await writing.replace_ticket(ticket, spent)
+            writing.append(expired_event(key, now, caller.access_id))
+        writing.replace_key(key, holding)
+        writing.replace_ticket(ticket, spent)
         done = pair.handed_back()
-        await writing.replace_pair(pair, done.left() if ticket.state is TicketState.ISSUED else done)
-        await writing.append(
+        writing.replace_pair(pair, done.left() if ticket.state is TicketState.ISSUED else done)
+        writing.append(
             event_of(
                 caller,
                 EventTag.MATERIAL_IMPORTED,
@@ -320,25 +331,25 @@ class ImportUseCases:
     async def _give_back(self, admitted: _Admitted, given_back: Callable[[Ticket], Ticket]) -> None:
         """Take back an attempt that the token did not judge."""
 
-        async def give_back(writing: Writing) -> None:
-            ticket = await same_ticket(writing, admitted.ticket)
+        def give_back(writing: Writing) -> None:
+            ticket = same_ticket(writing, admitted.ticket)
             given = given_back(ticket)
             if given is ticket:
                 return
-            await writing.replace_ticket(ticket, given)
-            pair = await pair_of(writing, ticket)
-            await writing.replace_pair(pair, pair.handed_back())
+            writing.replace_ticket(ticket, given)
+            pair = pair_of(writing, ticket)
+            writing.replace_pair(pair, pair.handed_back())
 
         await commit(self._store, give_back)
 
-    async def _refuse(self, writing: Writing, caller: Caller, ticket: Ticket, fault: HsmkmsError) -> None:
+    def _refuse(self, writing: Writing, caller: Caller, ticket: Ticket, fault: HsmkmsError) -> None:
         """Record a failed attempt, and end a ticket whose attempts are used up."""
         now = self._clock.now()
         event = ticket_event(caller, EventTag.MATERIAL_REFUSED, ticket, now, reason=type(fault).__name__)
-        await writing.append(event)
+        writing.append(event)
         settled = ticket.settled(now)
         if settled is not ticket:
-            await end_ticket(writing, ticket, settled, ticket_event(caller, EventTag.TICKET_LAPSED, ticket, now))
+            end_ticket(writing, ticket, settled, ticket_event(caller, EventTag.TICKET_LAPSED, ticket, now))
 
 
 def _holds_what_it_brought(key: Key, ticket: Ticket, now: Instant) -> bool:

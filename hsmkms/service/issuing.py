@@ -79,8 +79,7 @@ class IssuingUseCases:
             RequestRateExceeded: the account got too many lately.
         """
         self._offer.require(command.algorithm, command.algorithm_field)
-        async with self._store.reading() as reading:
-            await self._require_ready(reading, caller, command)
+        await self._store.read(lambda reading: self._require_ready(reading, caller, command))
         self._limits.admit_parameters(caller.account.name)
         token = ImportToken(base64.b64encode(secrets.token_bytes(IMPORT_TOKEN_BYTES)))
         fresh = None if self._tickets_per_pair(command.algorithm) > 1 else await self._pool.take()
@@ -93,9 +92,9 @@ class IssuingUseCases:
     def _tickets_per_pair(self, algorithm: WrappingAlgorithm) -> int:
         return self._settings.tickets_per_pair if WRAPPING[algorithm].shares_pairs else 1
 
-    async def _require_ready(self, reading: Reading, caller: Caller, command: GetImportParameters) -> None:
+    def _require_ready(self, reading: Reading, caller: Caller, command: GetImportParameters) -> None:
         now = self._clock.now()
-        key = await existing_key(reading, caller, command.key_id, now)
+        key = existing_key(reading, caller, command.key_id, now)
         key.require_external()
         command.policy.require(KeyAction.GET_PARAMETERS, key.state(now))
 
@@ -105,17 +104,17 @@ class IssuingUseCases:
         """Issue the ticket; None when no pair is open to it and none was brought."""
         took_fresh = False
 
-        async def issue(writing: Writing) -> ImportParameters | None:
+        def issue(writing: Writing) -> ImportParameters | None:
             nonlocal took_fresh
-            await self._require_ready(writing, caller, command)
+            self._require_ready(writing, caller, command)
             now = self._clock.now()
-            pair = await self._open_pair(writing, caller, command.algorithm, now)
+            pair = self._open_pair(writing, caller, command.algorithm, now)
             took_fresh = pair is None and fresh is not None
             if pair is None:
                 if fresh is None:
                     return None
-                pair = await self._new_pair(writing, caller, command.algorithm, fresh, now)
-            return await self._issue(writing, caller, command, token, pair)
+                pair = self._new_pair(writing, caller, command.algorithm, fresh, now)
+            return self._issue(writing, caller, command, token, pair)
 
         try:
             return await commit(self._store, issue)
@@ -127,32 +126,30 @@ class IssuingUseCases:
             if fresh is not None and not took_fresh:
                 self._pool.put_back(fresh)
 
-    async def _issue(
+    def _issue(
         self, writing: Writing, caller: Caller, command: GetImportParameters, token: ImportToken, pair: Pair
     ) -> ImportParameters:
         now = self._clock.now()
         taken = pair.taken(most_tickets=self._tickets_per_pair(command.algorithm))
-        ticket = self._new_ticket(caller, command, token, await writing.replace_pair(pair, taken), now)
-        await self._make_room(writing, caller, ticket)
-        await writing.add_ticket(ticket)
+        ticket = self._new_ticket(caller, command, token, writing.replace_pair(pair, taken), now)
+        self._make_room(writing, caller, ticket)
+        writing.add_ticket(ticket)
         facts = {"ticket": ticket.ticket_id, "algorithm": ticket.algorithm.value}
-        await writing.append(event_of(caller, EventTag.PARAMETERS_ISSUED, ticket.key_id, now, **facts))
+        writing.append(event_of(caller, EventTag.PARAMETERS_ISSUED, ticket.key_id, now, **facts))
         return ImportParameters(ticket.key_id, token, pair.public_key, ticket.deadline)
 
-    async def _open_pair(
-        self, writing: Writing, caller: Caller, algorithm: WrappingAlgorithm, now: Instant
-    ) -> Pair | None:
+    def _open_pair(self, writing: Writing, caller: Caller, algorithm: WrappingAlgorithm, now: Instant) -> Pair | None:
         if self._tickets_per_pair(algorithm) == 1:
             return None
         since = later(now, seconds=-self._settings.parameters_valid_seconds)
-        return await writing.open_pair(caller.account.name, algorithm, since)
+        return writing.open_pair(caller.account.name, algorithm, since)
 
     @staticmethod
-    async def _new_pair(
+    def _new_pair(
         writing: Writing, caller: Caller, algorithm: WrappingAlgorithm, fresh: FreshPair, now: Instant
     ) -> Pair:
         pair = Pair(fresh.pair_id, caller.account.name, algorithm, fresh.public_key, now, fresh.record)
-        await writing.add_pair(pair)
+        writing.add_pair(pair)
         return pair
 
     def _new_ticket(
@@ -171,16 +168,16 @@ class IssuingUseCases:
         )
 
     @staticmethod
-    async def _make_room(writing: Writing, caller: Caller, newcomer: Ticket) -> None:
+    def _make_room(writing: Writing, caller: Caller, newcomer: Ticket) -> None:
         """Void the oldest live tickets of the key until the newcomer fits; those that are over anyway lapse."""
         now = newcomer.issued_at
         live = []
-        for ticket in await writing.live_tickets(newcomer.key_id):
+        for ticket in writing.live_tickets(newcomer.key_id):
             settled = ticket.settled(now)
             if settled is ticket:
                 live.append(ticket)
             else:
-                await end_ticket(writing, ticket, settled, ticket_event(caller, EventTag.TICKET_LAPSED, ticket, now))
+                end_ticket(writing, ticket, settled, ticket_event(caller, EventTag.TICKET_LAPSED, ticket, now))
         for ticket in live[: max(0, len(live) - MOST_LIVE_TICKETS + 1)]:
             voided = ticket_event(caller, EventTag.TICKET_VOIDED, ticket, now)
-            await end_ticket(writing, ticket, ticket.voided(), voided)
+            end_ticket(writing, ticket, ticket.voided(), voided)

@@ -18,6 +18,8 @@ from hsmkms.service.rows import event_of, existing_key, permitted_key
 from hsmkms.service.transactions import commit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hsmkms.core.credentials import Caller
     from hsmkms.core.keys import StatePolicy
     from hsmkms.core.material import Edition
@@ -56,8 +58,8 @@ class KeyUseCases:
         key_id = KeyId(str(uuid.uuid4()))
         require_new_in_scope(caller, key_id, command.tags)
         if self._most_keys and command.origin is Origin.GENERATED:
-            async with self._store.reading() as reading:
-                await self._require_room(reading, caller)  # before the token generates for nothing
+            # Before the token generates for nothing.
+            await self._store.read(lambda reading: self._require_room(reading, caller))
         key = Key(
             key_id=key_id,
             account=caller.account.name,
@@ -71,12 +73,15 @@ class KeyUseCases:
             owner = records.of_material(key.account, key.key_id, self._edition, FIRST_GENERATION)
             sealed = await self._hsm.generate_material(owner)
             key = key.with_material(sealed, Material(sealed.record, self._clock.now()))
-        async with self._store.writing() as writing:
-            await self._require_room(writing, caller)
-            await writing.add_key(key, command.tags)
-            await writing.append(
+
+        def add(writing: Writing) -> None:
+            self._require_room(writing, caller)
+            writing.add_key(key, command.tags)
+            writing.append(
                 event_of(caller, EventTag.KEY_CREATED, key.key_id, key.created_at, origin=command.origin.value)
             )
+
+        await self._store.write(add)
         return self._shown(key)
 
     async def describe(self, caller: Caller, command: DescribeKey) -> KeyShown:
@@ -85,8 +90,8 @@ class KeyUseCases:
         Raises:
             KeyOutOfScope, KeyNotFound: by `existing_key`.
         """
-        async with self._store.reading() as reading:
-            return self._shown(await existing_key(reading, caller, command.key_id, self._clock.now()))
+        now = self._clock.now()
+        return self._shown(await self._store.read(lambda reading: existing_key(reading, caller, command.key_id, now)))
 
     async def describe_all(self, caller: Caller, command: DescribeKeys) -> KeysShown:
         """Show several keys.
@@ -95,9 +100,12 @@ class KeyUseCases:
             KeyOutOfScope: the caller's credential is limited to others than one of them.
             KeyNotFound: one of them does not exist in this account.
         """
-        async with self._store.reading() as reading:
-            await require_in_scope(reading, caller, *command.key_ids)
-            keys = await reading.keys(caller.account.name, command.key_ids)
+
+        def look(reading: Reading) -> Sequence[Key]:
+            require_in_scope(reading, caller, *command.key_ids)
+            return reading.keys(caller.account.name, command.key_ids)
+
+        keys = await self._store.read(look)
         now = self._clock.now()
         if {key.key_id for key in keys if not key.gone(now)} != set(command.key_ids):
             raise KeyNotFound
@@ -116,8 +124,9 @@ class KeyUseCases:
             caller.scope,
         )
         now = self._clock.now()
-        async with self._store.reading() as reading:
-            page = await reading.list_keys(wanted, now, offset=command.offset, limit=command.limit)
+        page = await self._store.read(
+            lambda reading: reading.list_keys(wanted, now, offset=command.offset, limit=command.limit)
+        )
         return KeysShown(page.total, tuple(KeyShown(key, key.state(now)) for key in page.keys))
 
     async def switch(self, caller: Caller, command: SwitchKey) -> KeyShown:
@@ -128,8 +137,8 @@ class KeyUseCases:
             KeyStateForbids: its state does not allow it.
         """
 
-        async def change(writing: Writing) -> KeyShown:
-            return await self._switch(writing, caller, command.key_id, on=command.on, policy=command.policy)
+        def change(writing: Writing) -> KeyShown:
+            return self._switch(writing, caller, command.key_id, on=command.on, policy=command.policy)
 
         return await commit(self._store, change)
 
@@ -141,26 +150,24 @@ class KeyUseCases:
             KeyStateForbids: the state of one of them does not allow it.
         """
 
-        async def change(writing: Writing) -> Done:
+        def change(writing: Writing) -> Done:
             switched = [
-                await self._switch(writing, caller, key_id, on=command.on, policy=command.policy)
+                self._switch(writing, caller, key_id, on=command.on, policy=command.policy)
                 for key_id in command.key_ids
             ]
             return Done(changed=any(each.changed for each in switched))
 
         return await commit(self._store, change)
 
-    async def _switch(
-        self, writing: Writing, caller: Caller, key_id: KeyId, *, on: bool, policy: StatePolicy
-    ) -> KeyShown:
+    def _switch(self, writing: Writing, caller: Caller, key_id: KeyId, *, on: bool, policy: StatePolicy) -> KeyShown:
         now = self._clock.now()
         action = KeyAction.ENABLE if on else KeyAction.DISABLE
-        key = await permitted_key(writing, caller, key_id, action, policy, now)
+        key = permitted_key(writing, caller, key_id, action, policy, now)
         changed = key.switched_on is not on
         if changed:
-            key = await writing.replace_key(key, key.switched(on=on))
+            key = writing.replace_key(key, key.switched(on=on))
             tag = EventTag.KEY_ENABLED if on else EventTag.KEY_DISABLED
-            await writing.append(event_of(caller, tag, key.key_id, now))
+            writing.append(event_of(caller, tag, key.key_id, now))
         return KeyShown(key, key.state(now), changed)
 
     async def relabel(self, caller: Caller, command: RelabelKey) -> KeyShown:
@@ -172,9 +179,9 @@ class KeyUseCases:
             AliasTaken: another key of the account has the alias.
         """
 
-        async def change(writing: Writing) -> KeyShown:
+        def change(writing: Writing) -> KeyShown:
             now = self._clock.now()
-            key = await permitted_key(writing, caller, command.key_id, KeyAction.RELABEL, command.policy, now)
+            key = permitted_key(writing, caller, command.key_id, KeyAction.RELABEL, command.policy, now)
             wanted = replace(
                 key,
                 alias=key.alias if command.alias is None else command.alias,
@@ -182,8 +189,8 @@ class KeyUseCases:
             )
             changed = {"alias": wanted.alias != key.alias, "description": wanted.description != key.description}
             if any(changed.values()):
-                key = await writing.replace_key(key, wanted)
-                await writing.append(event_of(caller, EventTag.KEY_RELABELLED, key.key_id, now, **changed))
+                key = writing.replace_key(key, wanted)
+                writing.append(event_of(caller, EventTag.KEY_RELABELLED, key.key_id, now, **changed))
             return KeyShown(key, key.state(now), any(changed.values()))
 
         return await commit(self._store, change)
@@ -197,13 +204,13 @@ class KeyUseCases:
             KeyStateForbids: its state does not allow it.
         """
 
-        async def delete(writing: Writing) -> Done:
+        def delete(writing: Writing) -> Done:
             now = self._clock.now()
-            key = await existing_key(writing, caller, command.key_id, now)
+            key = existing_key(writing, caller, command.key_id, now)
             key.require_external()
             command.policy.require(KeyAction.DELETE_MATERIAL, key.state(now))
-            await writing.replace_key(key, key.without_material())
-            await writing.append(event_of(caller, EventTag.MATERIAL_DELETED, key.key_id, now))
+            writing.replace_key(key, key.without_material())
+            writing.append(event_of(caller, EventTag.MATERIAL_DELETED, key.key_id, now))
             return Done()
 
         return await commit(self._store, delete)
@@ -211,21 +218,24 @@ class KeyUseCases:
     async def count(self, caller: Caller) -> int:
         """Return how many keys of its account the caller may have to do with."""
         account, now = caller.account.name, self._clock.now()
-        async with self._store.reading() as reading:
+
+        def look(reading: Reading) -> int:
             if caller.scope.limited:
                 wanted = KeyFilter(account, scope=caller.scope)
-                return (await reading.list_keys(wanted, now, offset=0, limit=1)).total
-            return await reading.count_keys(account, now)
+                return reading.list_keys(wanted, now, offset=0, limit=1).total
+            return reading.count_keys(account, now)
+
+        return await self._store.read(look)
 
     @property
     def most_keys(self) -> int:
         """How many keys an account may have; 0: any number."""
         return self._most_keys
 
-    async def _require_room(self, reading: Reading, caller: Caller) -> None:
+    def _require_room(self, reading: Reading, caller: Caller) -> None:
         if not self._most_keys:
             return
-        if await reading.count_keys(caller.account.name, self._clock.now()) >= self._most_keys:
+        if reading.count_keys(caller.account.name, self._clock.now()) >= self._most_keys:
             raise TooManyKeys(self._most_keys)
 
     def _shown(self, key: Key) -> KeyShown:

@@ -42,11 +42,11 @@ class LifecycleUseCases:
         action = KeyAction.ARCHIVE if command.archived else KeyAction.CANCEL_ARCHIVE
         tag = EventTag.KEY_ARCHIVED if command.archived else EventTag.KEY_UNARCHIVED
 
-        async def change(writing: Writing) -> KeyShown:
+        def change(writing: Writing) -> KeyShown:
             now = self._clock.now()
-            key = await permitted_key(writing, caller, command.key_id, action, command.policy, now)
-            key = await writing.replace_key(key, replace(key, archived=command.archived))
-            await writing.append(event_of(caller, tag, key.key_id, now))
+            key = permitted_key(writing, caller, command.key_id, action, command.policy, now)
+            key = writing.replace_key(key, replace(key, archived=command.archived))
+            writing.append(event_of(caller, tag, key.key_id, now))
             return KeyShown(key, key.state(now))
 
         return await commit(self._store, change)
@@ -59,16 +59,16 @@ class LifecycleUseCases:
             KeyStateForbids: its state does not allow it.
         """
 
-        async def change(writing: Writing) -> KeyShown:
+        def change(writing: Writing) -> KeyShown:
             now = self._clock.now()
             action = KeyAction.SCHEDULE_DELETION
-            key = await permitted_key(writing, caller, command.key_id, action, command.policy, now)
-            for ticket in await writing.live_tickets(key.key_id):
+            key = permitted_key(writing, caller, command.key_id, action, command.policy, now)
+            for ticket in writing.live_tickets(key.key_id):
                 voided = ticket_event(caller, EventTag.TICKET_VOIDED, ticket, now)
-                await end_ticket(writing, ticket, ticket.voided(), voided)
+                end_ticket(writing, ticket, ticket.voided(), voided)
             due = later(now, seconds=command.days * _SECONDS_PER_DAY)
-            key = await writing.replace_key(key, key.scheduled(due))
-            await writing.append(event_of(caller, EventTag.DELETION_SCHEDULED, key.key_id, now, due=due))
+            key = writing.replace_key(key, key.scheduled(due))
+            writing.append(event_of(caller, EventTag.DELETION_SCHEDULED, key.key_id, now, due=due))
             return KeyShown(key, key.state(now))
 
         return await commit(self._store, change)
@@ -81,12 +81,12 @@ class LifecycleUseCases:
             KeyStateForbids: no deletion is scheduled.
         """
 
-        async def change(writing: Writing) -> KeyShown:
+        def change(writing: Writing) -> KeyShown:
             now = self._clock.now()
             action = KeyAction.CANCEL_DELETION
-            key = await permitted_key(writing, caller, command.key_id, action, command.policy, now)
-            key = await writing.replace_key(key, key.kept())
-            await writing.append(event_of(caller, EventTag.DELETION_CANCELLED, key.key_id, now))
+            key = permitted_key(writing, caller, command.key_id, action, command.policy, now)
+            key = writing.replace_key(key, key.kept())
+            writing.append(event_of(caller, EventTag.DELETION_CANCELLED, key.key_id, now))
             return KeyShown(key, key.state(now))
 
         return await commit(self._store, change)
@@ -99,8 +99,8 @@ class LifecycleUseCases:
             RotationOfExternal: imported material is never replaced.
             RotationNotOffered: generated material is not, here.
         """
-        async with self._store.reading() as reading:
-            key = await existing_key(reading, caller, command.key_id, self._clock.now())
+        now = self._clock.now()
+        key = await self._store.read(lambda reading: existing_key(reading, caller, command.key_id, now))
         if key.origin is Origin.EXTERNAL:
             raise RotationOfExternal
         raise RotationNotOffered

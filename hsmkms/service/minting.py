@@ -45,9 +45,10 @@ async def add_credential(store: Store, clock: Clock, grant: Grant, proof: Proof)
         FieldInvalid: the scope names a key that the account does not have, or too many.
     """
     now = clock.now()
-    async with store.writing() as writing:
-        account = await writing.ensure_account(grant.account)
-        await _require_scope(writing, grant)
+
+    def add(writing: Writing) -> Credential:
+        account = writing.ensure_account(grant.account)
+        _require_scope(writing, grant)
         made = Credential(
             access_id=proof.access_id,
             account=account,
@@ -58,8 +59,10 @@ async def add_credential(store: Store, clock: Clock, grant: Grant, proof: Proof)
             scope=grant.scope,
             valid_to=None if grant.valid_seconds is None else later(now, seconds=grant.valid_seconds),
         )
-        await _add(writing, made)
-    return made
+        _add(writing, made)
+        return made
+
+    return await store.write(add)
 
 
 async def add_successor(
@@ -73,8 +76,9 @@ async def add_successor(
         FieldInvalid: there is no such credential, it was replaced before, or it proves nothing any more.
     """
     now = clock.now()
-    async with store.writing() as writing:
-        old = await existing_credential(writing, replaced)
+
+    def add(writing: Writing) -> Credential:
+        old = existing_credential(writing, replaced)
         _require_replaceable(old, now)
         made = replace(
             old,
@@ -87,11 +91,13 @@ async def add_successor(
         end = later(now, seconds=overlap_seconds)
         end = end if old.valid_to is None else min(end, old.valid_to)
         ending = replace(old, valid_to=end, replaced_by=made.access_id)
-        await _add(writing, made)
-        await writing.replace_credential(ending)
+        _add(writing, made)
+        writing.replace_credential(ending)
         facts = {"successor": made.access_id, "valid_to": ending.valid_to}
-        await writing.append(credential_event(EventTag.CREDENTIAL_ROTATED, ending, now, **facts))
-    return made
+        writing.append(credential_event(EventTag.CREDENTIAL_ROTATED, ending, now, **facts))
+        return made
+
+    return await store.write(add)
 
 
 def _require_replaceable(old: Credential, now: Instant) -> None:
@@ -107,17 +113,17 @@ def _require_replaceable(old: Credential, now: Instant) -> None:
         raise FieldInvalid(ACCESS_ID, f"this one {why}; 'hsmkms credential create' makes a new one.")
 
 
-async def _require_scope(reading: Reading, grant: Grant) -> None:
+def _require_scope(reading: Reading, grant: Grant) -> None:
     for option, named in (("--key", grant.scope.key_ids), ("--tag", grant.scope.tags)):
         if len(named) > MOST_IN_SCOPE:
             raise FieldInvalid(option, f"give it at most {MOST_IN_SCOPE} times.")
     for key_id in sorted(grant.scope.key_ids):
-        if await reading.key(grant.account, key_id) is None:
+        if reading.key(grant.account, key_id) is None:
             raise FieldInvalid("--key", f"the account {grant.account} has no key {key_id}.")
 
 
-async def _add(writing: Writing, made: Credential) -> None:
-    await writing.add_credential(made)
+def _add(writing: Writing, made: Credential) -> None:
+    writing.add_credential(made)
     facts: dict[str, str | int | bool] = {
         "roles": ",".join(sorted(made.roles)),
         "auth_token": made.token_digest is not None,
@@ -126,7 +132,7 @@ async def _add(writing: Writing, made: Credential) -> None:
         facts["scope"] = made.scope.text()
     if made.valid_to is not None:
         facts["valid_to"] = made.valid_to
-    await writing.append(credential_event(EventTag.CREDENTIAL_CREATED, made, made.created_at, **facts))
+    writing.append(credential_event(EventTag.CREDENTIAL_CREATED, made, made.created_at, **facts))
 
 
 def _random_text(characters: int) -> str:

@@ -45,6 +45,11 @@ class PairPool:
         """How many pairs are ready."""
         return self._ready.qsize()
 
+    @property
+    def wanted(self) -> int:
+        """How many are to be ready now."""
+        return max(self._target, self._waiting)
+
     async def take(self) -> FreshPair:
         """Return a pair that nobody else has.
 
@@ -70,7 +75,7 @@ class PairPool:
     async def keep_filled(self) -> None:
         """Make pairs whenever fewer are ready than wanted; runs until it is cancelled."""
         while True:
-            if self._ready.qsize() >= max(self._target, self._waiting):
+            if self._ready.qsize() >= self.wanted:
                 self._wanted.clear()
                 await self._wanted.wait()
                 continue

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from hsmkms.core.credentials import Caller
     from hsmkms.core.ids import KeyId
-    from hsmkms.core.ports import Reading
+    from hsmkms.core.ports import KeyReading
     from hsmkms.service.commands import Command
 
 _ADMIN: Final = frozenset({Role.ADMIN})
@@ -67,23 +67,23 @@ def require_role(caller: Caller, command: Command) -> None:
         raise RoleMissing(needed)
 
 
-async def require_in_scope(reading: Reading, caller: Caller, *key_ids: KeyId) -> None:
+def require_in_scope(reading: KeyReading, caller: Caller, *key_ids: KeyId) -> None:
     """Return if the caller's credential may have to do with the keys of these ids, which need not exist.
 
     Raises:
         KeyOutOfScope: it is limited to others.
     """
     for key_id in key_ids:
-        if not await in_scope(reading, caller, key_id):
+        if not in_scope(reading, caller, key_id):
             raise KeyOutOfScope
 
 
-async def in_scope(reading: Reading, caller: Caller, key_id: KeyId) -> bool:
+def in_scope(reading: KeyReading, caller: Caller, key_id: KeyId) -> bool:
     """Tell whether the caller's credential may have to do with the key of this id, which need not exist."""
     scope = caller.scope
     if not scope.tags or key_id in scope.key_ids:
         return scope.holds(key_id, {})
-    return scope.holds(key_id, await reading.tags(caller.account.name, key_id))
+    return scope.holds(key_id, reading.tags(caller.account.name, key_id))
 
 
 def require_new_in_scope(caller: Caller, key_id: KeyId, tags: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hsmkms.core.credentials import Caller, Credential
     from hsmkms.core.ids import AccessId, Instant, KeyId
     from hsmkms.core.keys import Key, KeyAction, StatePolicy
-    from hsmkms.core.ports import Reading, Writing
+    from hsmkms.core.ports import KeyReading, Reading, Writing
     from hsmkms.core.tickets import Pair, Ticket
 
 
@@ -21,22 +21,22 @@ ACCESS_ID: Final = "ACCESS_ID"
 _OPERATOR: Final = "operator"
 
 
-async def existing_key(reading: Reading, caller: Caller, key_id: KeyId, now: Instant) -> Key:
+def existing_key(reading: KeyReading, caller: Caller, key_id: KeyId, now: Instant) -> Key:
     """Return a key that the caller may have to do with.
 
     Raises:
         KeyOutOfScope: the caller's credential is limited to others; whether there is this one is not looked up.
         KeyNotFound: there is none of this id in this account, or its deletion is due.
     """
-    await require_in_scope(reading, caller, key_id)
-    key = await reading.key(caller.account.name, key_id)
+    require_in_scope(reading, caller, key_id)
+    key = reading.key(caller.account.name, key_id)
     if key is None or key.gone(now):
         raise KeyNotFound
     return key
 
 
-async def permitted_key(
-    reading: Reading, caller: Caller, key_id: KeyId, action: KeyAction, policy: StatePolicy, now: Instant
+def permitted_key(
+    reading: KeyReading, caller: Caller, key_id: KeyId, action: KeyAction, policy: StatePolicy, now: Instant
 ) -> Key:
     """Return a key that the caller may have to do with, and whose state allows the action.
 
@@ -44,50 +44,50 @@ async def permitted_key(
         KeyOutOfScope, KeyNotFound: as `existing_key`.
         KeyStateForbids: its state does not allow it.
     """
-    key = await existing_key(reading, caller, key_id, now)
+    key = existing_key(reading, caller, key_id, now)
     policy.require(action, key.state(now))
     return key
 
 
-async def same_ticket(reading: Reading, ticket: Ticket) -> Ticket:
+def same_ticket(reading: Reading, ticket: Ticket) -> Ticket:
     """Return a ticket as its row is now.
 
     Raises:
         KeyNotFound: it is gone, and goes only with its key.
     """
-    found = await reading.ticket(ticket.token_digest)
+    found = reading.ticket(ticket.token_digest)
     if found is None:
         raise KeyNotFound
     return found
 
 
-async def pair_of(reading: Reading, ticket: Ticket) -> Pair:
+def pair_of(reading: Reading, ticket: Ticket) -> Pair:
     """Return the pair of a ticket.
 
     Raises:
         InternalFault: it is gone, which no use case does.
     """
-    pair = await reading.pair(ticket.pair_id)
+    pair = reading.pair(ticket.pair_id)
     if pair is None:
         raise InternalFault
     return pair
 
 
-async def end_ticket(writing: Writing, ticket: Ticket, ended: Ticket, event: Event) -> None:
+def end_ticket(writing: Writing, ticket: Ticket, ended: Ticket, event: Event) -> None:
     """Write a ticket that stopped being ISSUED without an import, and take it from its pair."""
-    await writing.replace_ticket(ticket, ended)
-    pair = await pair_of(writing, ticket)
-    await writing.replace_pair(pair, pair.left())
-    await writing.append(event)
+    writing.replace_ticket(ticket, ended)
+    pair = pair_of(writing, ticket)
+    writing.replace_pair(pair, pair.left())
+    writing.append(event)
 
 
-async def existing_credential(reading: Reading, access_id: AccessId) -> Credential:
+def existing_credential(reading: Reading, access_id: AccessId) -> Credential:
     """Return the credential of this access id.
 
     Raises:
         FieldInvalid: there is none.
     """
-    found = await reading.credential(access_id)
+    found = reading.credential(access_id)
     if found is None:
         raise FieldInvalid(ACCESS_ID, "there is no such credential; 'hsmkms credential list' shows those there are.")
     return found

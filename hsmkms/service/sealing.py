@@ -20,11 +20,12 @@ from hsmkms.audit.chain import GENESIS
 from hsmkms.audit.verification import Break, BreakReason, Walk, beginning
 from hsmkms.core.errors import EventUnreadable, HsmkmsError, TemporarilyUnavailable
 from hsmkms.core.events import SEAL_BLOCK, AuditHead, AuditSeal, block_of
+from hsmkms.core.metering import SealLevel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hsmkms.core.ports import Hsm, Inspection, Store, Timer
+    from hsmkms.core.ports import Hsm, Store, Timer, TrailReading
 
 _logger = logging.getLogger(__name__)
 _EVERY_SECONDS: Final = 1.0
@@ -33,7 +34,6 @@ _USUAL_AFTER_A_SEAL: Final = 1000
 """Events that a process which is killed leaves without a seal."""
 _USUAL_BEFORE_THE_FIRST: Final = 100
 """Events that commands make before a new deployment is served for the first time."""
-_BEFORE_THE_FIRST: Final = AuditHead(0, GENESIS)
 
 
 @dataclass(slots=True)
@@ -59,9 +59,9 @@ class Unsealed:
 
 
 class Sealer:
-    """What seals the trail of one deployment; one process does at a time."""
+    """What seals the trail of one node; one process does at a time."""
 
-    def __init__(self, store: Store, trail: Inspection, hsm: Hsm, timer: Timer, deployment_id: str) -> None:
+    def __init__(self, store: Store, trail: TrailReading, hsm: Hsm, timer: Timer, deployment_id: str) -> None:
         """Read the events of `trail`, and keep the seals that `hsm` makes in `store`."""
         self._store = store
         self._trail = trail
@@ -74,6 +74,19 @@ class Sealer:
         """What was there before this process; None: it is not known yet, or was told."""
         self._broken: Break | None = None
         self._silent_until = 0.0
+        self._last_seal_at: float | None = None
+        self._all_sealed_at: float | None = None
+
+    @property
+    def level(self) -> SealLevel:
+        """How far the trail is sealed."""
+        now, sealed = self._timer.seconds(), self._sealed
+        return SealLevel(
+            sequence=None if sealed is None else sealed.sequence,
+            last_seal_seconds=None if self._last_seal_at is None else now - self._last_seal_at,
+            all_sealed_seconds=None if self._all_sealed_at is None else now - self._all_sealed_at,
+            broken=self._broken is not None,
+        )
 
     async def keep_sealing(self) -> None:
         """Seal what is new, once a second; runs until it is cancelled."""
@@ -103,7 +116,10 @@ class Sealer:
         while sealed is not None and (head := await self._next_head(sealed)) is not None:
             await self._seal(head)
             sealed = self._sealed
-        if self._broken is None and self._unsealed is not None:
+        if self._broken is not None:
+            return
+        self._all_sealed_at = self._timer.seconds()
+        if self._unsealed is not None:
             self._unsealed.tell()
             self._unsealed = None
 
@@ -111,7 +127,7 @@ class Sealer:
         """Return the head under the last seal, if that is genuine."""
         seal = await self._trail.last_seal()
         if seal is None:
-            self._sealed = _BEFORE_THE_FIRST
+            self._sealed = AuditHead(0, GENESIS, self._trail.node)
         elif await self._hsm.holds_seal(self._deployment_id, seal.head, seal.mac):
             self._sealed = seal.head
         else:
@@ -125,13 +141,13 @@ class Sealer:
         # From the event sealed last, which must still be there: or the trail was cut short below it.
         events = list(await self._trail.events(max(0, sealed.sequence - 1), SEAL_BLOCK + 1))
         if sealed.sequence:
-            if not events or AuditHead(events[0].sequence, events[0].digest) != sealed:
+            if not events or AuditHead(events[0].sequence, events[0].digest, self._trail.node) != sealed:
                 self._broken = Break(sealed.sequence, BreakReason.SEALED_AND_GONE)
                 return None
             # Alone it may be because the next one cannot be read, which is only said of the first that is asked for.
             events = events[1:] or list(await self._trail.events(sealed.sequence, 1))
         else:
-            self._broken = beginning(events[0] if events else None)
+            self._broken = beginning(events[0] if events else None, self._trail.node)
         if not events or self._broken is not None:
             return None
         block = block_of(events[0].sequence)
@@ -139,13 +155,13 @@ class Sealer:
         self._broken = walk.follow(takewhile(lambda each: block_of(each.sequence) == block, events))
         if self._unsealed is not None:
             self._unsealed.events += walk.length
-        return AuditHead(walk.sequence, walk.head) if self._broken is None else None
+        return AuditHead(walk.sequence, walk.head, sealed.node) if self._broken is None else None
 
     async def _seal(self, head: AuditHead) -> None:
         mac = await self._hsm.seal_head(self._deployment_id, head)
-        async with self._store.writing() as writing:
-            await writing.seal(AuditSeal(head, mac))
+        await self._store.write(lambda writing: writing.seal(AuditSeal(head, mac)))
         self._sealed = head
+        self._last_seal_at = self._timer.seconds()
         _logger.info("audit head sealed", extra={"head": str(head)})
 
     def _say(

@@ -12,6 +12,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -102,18 +103,21 @@ class Sweeper:
             _logger.exception("a background step failed and will be tried again", extra={"step": step.__name__})
 
     async def _drain(
-        self, find: Callable[[], Awaitable[Sequence[Row]]], settle: Callable[[Writing, Row], Awaitable[None]]
+        self,
+        present: Callable[[], Instant | None],
+        find: Callable[[Instant, int], Awaitable[Sequence[Row]]],
+        settle: Callable[[Writing, Row, Instant], None],
     ) -> None:
-        """Settle what `find` returns, a transaction for each batch, until nothing new is found."""
+        """Settle what `find` returns, a transaction for each batch, until nothing new is found or time is unknown."""
         seen: Sequence[Row] = ()
-        # A row that is found again unchanged would be found for ever: it is left to the next pass.
-        while (rows := await find()) and rows != seen:
-
-            async def settle_all(writing: Writing, rows: Sequence[Row] = rows) -> None:
-                for row in rows:
-                    await settle(writing, row)
-
-            await commit(self._store, settle_all)
+        while (now := present()) is not None:
+            rows = await find(now, _BATCH)
+            # A row that is found again unchanged would be found for ever: it is left to the next pass.
+            if not rows or rows == seen:
+                return
+            if (now := present()) is None:  # the clock leapt meanwhile
+                return
+            await commit(self._store, functools.partial(_settle_all, settle=settle, rows=rows, now=now))
             seen = rows
 
     async def _forget_secrets(self) -> None:
@@ -121,24 +125,20 @@ class Sweeper:
 
     async def expire_material(self) -> None:
         """Remove material whose expiry has come."""
-        await self._drain(lambda: self._due_by_now(self._store.expired_keys), self._expire)
+        await self._drain(self._due.now, self._store.expired_keys, self._expire)
 
-    async def _due_by_now(self, find: Callable[[Instant, int], Awaitable[Sequence[Row]]]) -> Sequence[Row]:
-        now = self._due.now()
-        return () if now is None else await find(now, _BATCH)
-
-    async def _expire(self, writing: Writing, seen: Key) -> None:
-        now = self._due.now()
-        key = await writing.key(seen.account, seen.key_id)
-        if now is None or key is None or key.material is None or key.material.usable(now):
+    @staticmethod
+    def _expire(writing: Writing, seen: Key, now: Instant) -> None:
+        key = writing.key(seen.account, seen.key_id)
+        if key is None or key.material is None or key.material.usable(now):
             return
-        await writing.replace_key(key, key.without_material())
-        await writing.append(expired_event(key, now, _ACTOR))
+        writing.replace_key(key, key.without_material())
+        writing.append(expired_event(key, now, _ACTOR))
 
     async def delete_keys(self) -> None:
         """Delete the keys whose deletion is due, and leave a tombstone of each."""
         await self._name_waiting()
-        await self._drain(lambda: self._due_by_now(self._store.due_deletions), self._delete)
+        await self._drain(self._due.now, self._store.due_deletions, self._delete)
 
     async def _name_waiting(self) -> None:
         """Name the keys that end when the clock is trusted again, each once for as long as it waits; a batch at most.
@@ -152,22 +152,22 @@ class Sweeper:
             _logger.error("keys are deleted once the wall clock is trusted", extra={"key_ids": sorted(fresh)})
         self._named = found
 
-    async def _delete(self, writing: Writing, seen: Key) -> None:
-        now = self._due.now()
-        key = await writing.key(seen.account, seen.key_id)
-        if now is None or key is None or not key.gone(now):
+    @staticmethod
+    def _delete(writing: Writing, seen: Key, now: Instant) -> None:
+        key = writing.key(seen.account, seen.key_id)
+        if key is None or not key.gone(now):
             return
-        await writing.delete_key(key, now)
+        writing.delete_key(key, now)
         detail = {"due": key.deletion_due, "had_material": key.material is not None}
-        await writing.append(Event(EventTag.KEY_DELETED, now, key.account, _ACTOR, key.key_id, detail=detail))
+        writing.append(Event(EventTag.KEY_DELETED, now, key.account, _ACTOR, key.key_id, detail=detail))
 
     async def lapse_tickets(self) -> None:
         """Lapse tickets whose deadline passed or whose attempts are used up."""
-        await self._drain(lambda: self._store.overdue_tickets(self._clock.now(), _BATCH), self._lapse)
+        await self._drain(self._clock.now, self._store.overdue_tickets, self._lapse)
 
-    async def _lapse(self, writing: Writing, seen: Ticket) -> None:
-        now = self._clock.now()
-        ticket = await writing.ticket(seen.token_digest)
+    @staticmethod
+    def _lapse(writing: Writing, seen: Ticket, now: Instant) -> None:
+        ticket = writing.ticket(seen.token_digest)
         if ticket is None:
             return
         settled = ticket.settled(now)
@@ -181,15 +181,24 @@ class Sweeper:
             ticket.key_id,
             detail={"ticket": ticket.ticket_id, "attempts": ticket.attempts},
         )
-        await end_ticket(writing, ticket, settled, event)
+        end_ticket(writing, ticket, settled, event)
 
     async def end_pairs(self) -> None:
         """Close pairs that are too old for another ticket, and remove the private halves of those that are over."""
-        opened_before = later(self._clock.now(), seconds=-self._parameters_valid_seconds)
-        await self._drain(lambda: self._store.idle_pairs(opened_before, _BATCH), self._end)
+        await self._drain(self._clock.now, self._idle_pairs, self._end)
+
+    async def _idle_pairs(self, now: Instant, limit: int) -> Sequence[Pair]:
+        return await self._store.idle_pairs(later(now, seconds=-self._parameters_valid_seconds), limit)
 
     @staticmethod
-    async def _end(writing: Writing, seen: Pair) -> None:
-        pair = await writing.pair(seen.pair_id)
+    def _end(writing: Writing, seen: Pair, _now: Instant) -> None:
+        pair = writing.pair(seen.pair_id)
         if pair is not None and pair.record is not None:
-            await writing.replace_pair(pair, pair.shut())
+            writing.replace_pair(pair, pair.shut())
+
+
+def _settle_all(
+    writing: Writing, *, settle: Callable[[Writing, Row, Instant], None], rows: Sequence[Row], now: Instant
+) -> None:
+    for row in rows:
+        settle(writing, row, now)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from hsmkms.core.errors import ChangedMeanwhile
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from hsmkms.core.ports import Store, Writing
 
@@ -16,7 +16,7 @@ TRIES: Final = 5
 Result = TypeVar("Result")
 
 
-async def commit(store: Store, change: Callable[[Writing], Awaitable[Result]]) -> Result:
+async def commit(store: Store, change: Callable[[Writing], Result]) -> Result:
     """Run `change` in a transaction of its own and commit it.
 
     `change` reads afresh on every try, so it may run up to `TRIES` times.
@@ -26,9 +26,7 @@ async def commit(store: Store, change: Callable[[Writing], Awaitable[Result]]) -
     """
     for _ in range(TRIES - 1):
         try:
-            async with store.writing() as writing:
-                return await change(writing)
+            return await store.write(change)
         except ChangedMeanwhile:
             continue
-    async with store.writing() as writing:
-        return await change(writing)
+    return await store.write(change)

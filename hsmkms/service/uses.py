@@ -17,7 +17,7 @@ from hsmkms.core.errors import KeyNotFound, KeyUsedUp
 
 if TYPE_CHECKING:
     from hsmkms.core.ids import KeyId
-    from hsmkms.core.ports import Store
+    from hsmkms.core.ports import Store, Writing
 
 BLOCK: Final = 4096
 """Uses in a lease: half a million restarts lose no more than the bound has."""
@@ -54,10 +54,12 @@ class UseCounter:
         self._left[key_id] = self._left.pop(key_id) - 1
 
     async def _lease(self, key_id: KeyId) -> None:
-        async with self._store.writing() as writing:
-            if not await writing.lease_uses(key_id, self._block, self._most):
-                gone = await writing.uses_leased(key_id) is None
+        def lease(writing: Writing) -> None:
+            if not writing.lease_uses(key_id, self._block, self._most):
+                gone = writing.uses_leased(key_id) is None
                 raise KeyNotFound if gone else KeyUsedUp
+
+        await self._store.write(lease)
         while len(self._left) >= MOST_KEPT:
             del self._left[next(iter(self._left))]
         self._left[key_id] = self._left.get(key_id, 0) + self._block

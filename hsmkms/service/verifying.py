@@ -10,7 +10,7 @@ from hsmkms.core.errors import EventUnreadable
 
 if TYPE_CHECKING:
     from hsmkms.core.events import AuditHead
-    from hsmkms.core.ports import Hsm, Inspection
+    from hsmkms.core.ports import Hsm, TrailReading
 
 _EVENTS: Final = 1000
 _SEALS: Final = 100
@@ -18,7 +18,7 @@ _BEFORE_ALL: Final = -(2**63) - 1
 """Of all that SQLite can number: sequences begin with 1, but what was put in below that must be found."""
 
 
-async def verify(trail: Inspection, hsm: Hsm, deployment_id: str, expected: AuditHead | None) -> Verification:
+async def verify(trail: TrailReading, hsm: Hsm, deployment_id: str, expected: AuditHead | None) -> Verification:
     """Walk the trail from its first event, and have the token compare each seal.
 
     It may be written and sealed meanwhile: seals are read before the events that they are over.
@@ -29,7 +29,7 @@ async def verify(trail: Inspection, hsm: Hsm, deployment_id: str, expected: Audi
         deployment_id: whose trail it is.
         expected: a head that was kept elsewhere.
     """
-    verification = Verification(expected)
+    verification = Verification(expected, trail.node)
     try:
         sealed = _BEFORE_ALL
         while not verification.ended and (seals := await trail.seals(sealed, _SEALS)):
@@ -45,7 +45,7 @@ async def verify(trail: Inspection, hsm: Hsm, deployment_id: str, expected: Audi
     return verification
 
 
-async def _follow(trail: Inspection, verification: Verification, last: int | None) -> None:
+async def _follow(trail: TrailReading, verification: Verification, last: int | None) -> None:
     """Follow the events up to the sequence `last`, or to the end."""
     while not verification.ended:
         after = verification.head.sequence if verification.head is not None else _BEFORE_ALL

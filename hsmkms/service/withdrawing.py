@@ -11,7 +11,7 @@ from hsmkms.service.rows import ACCESS_ID, credential_event, existing_credential
 
 if TYPE_CHECKING:
     from hsmkms.core.ids import AccessId
-    from hsmkms.core.ports import Clock, Store
+    from hsmkms.core.ports import Clock, Store, Writing
 
 
 async def switch_credential(store: Store, clock: Clock, access_id: AccessId, *, on: bool) -> bool:
@@ -24,8 +24,9 @@ async def switch_credential(store: Store, clock: Clock, access_id: AccessId, *, 
         FieldInvalid: there is no such credential; or it is to be switched on, and its time is over.
     """
     now = clock.now()
-    async with store.writing() as writing:
-        found = await existing_credential(writing, access_id)
+
+    def switch(writing: Writing) -> bool:
+        found = existing_credential(writing, access_id)
         if on and found.valid_to is not None and found.valid_to <= now:
             raise FieldInvalid(
                 ACCESS_ID, "this one has ended and proves nothing any more; 'hsmkms credential create' makes a new one."
@@ -33,7 +34,9 @@ async def switch_credential(store: Store, clock: Clock, access_id: AccessId, *, 
         if found.switched_on is on:
             return False
         switched = replace(found, switched_on=on)
-        await writing.replace_credential(switched)
+        writing.replace_credential(switched)
         tag = EventTag.CREDENTIAL_ENABLED if on else EventTag.CREDENTIAL_DISABLED
-        await writing.append(credential_event(tag, switched, now))
+        writing.append(credential_event(tag, switched, now))
         return True
+
+    return await store.write(switch)

@@ -2,129 +2,123 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from hsmkms.core.errors import StoreUnavailable, StoreUnusable
-from hsmkms.store import queries, sqlite, trail
-from hsmkms.store.failures import TRANSLATED
-from hsmkms.store.finishing import finished
+from hsmkms.core.errors import StoreUnusable
+from hsmkms.core.metering import UNMETERED
+from hsmkms.store import counting, queries
+from hsmkms.store.chaining import Chain
 from hsmkms.store.initialising import SqlInitialising, deployment_in, plan_into
-from hsmkms.store.reading import SqlReading
+from hsmkms.store.key_cache import KeyCache, KnownKey
+from hsmkms.store.metering import MeteredBackend
+from hsmkms.store.node_trail import NodeTrail
 from hsmkms.store.rows import credential_of, key_of, pair_of, ticket_of, tombstone_of
-from hsmkms.store.urls import file_of
+from hsmkms.store.sqlite_backend import SqliteBackend
+from hsmkms.store.urls import SqliteFile, database_of
 from hsmkms.store.versions import require_current
-from hsmkms.store.writing import SqlWriting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from sqlalchemy import Executable, Row
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from hsmkms.core.credentials import Credential
     from hsmkms.core.custody import Deployment
-    from hsmkms.core.events import AuditSeal, ChainedEvent
-    from hsmkms.core.ids import Instant, KeyId
+    from hsmkms.core.ids import AccountName, Instant, KeyId
     from hsmkms.core.keys import Key
+    from hsmkms.core.metering import Meter, StoreCounts
     from hsmkms.core.ports import Tombstone
     from hsmkms.core.tickets import Pair, Ticket
-    from hsmkms.store.writing import Chain
+    from hsmkms.store.backend import Backend
+    from hsmkms.store.chaining import Link
+    from hsmkms.store.reading import SqlReading
+    from hsmkms.store.urls import Database
+    from hsmkms.store.writing import SqlWriting
 
-_RETRY_SECONDS: Final = 0.02
-_INITIALISING_SECONDS: Final = 120.0
+Result = TypeVar("Result")
 
 
-async def open_store(url: str, *, chain: Chain, busy_seconds: float) -> SqlStore:
+async def open_store(
+    url: str, *, link: Link, busy_seconds: float, node: str = "", meter: Meter = UNMETERED
+) -> SqlStore:
     """Open the database that `store.url` names; `close` it in the end.
 
     Args:
-        url: `sqlite:///FILE`.
-        chain: returns the digest of an event after the digest before it (empty: it is the first).
+        url: where it is; see `urls`.
+        link: returns the digest of an event after the digest before it (empty: it is the first).
         busy_seconds: how long a transaction waits for others before it gives up.
+        node: this node's name, among several that share a database.
+        meter: is told of transactions.
 
     Raises:
         StoreUnusable: there is none, or its schema is not this program's; the message has the cure.
-        StoreUnavailable: another process kept it locked.
+        StoreUnavailable: another process kept it locked, or its server does not answer.
     """
-    path = file_of(url)
-    await require_current(path, busy_seconds)
-    return SqlStore(path, chain=chain, busy_seconds=busy_seconds)
+    database = database_of(url)
+    await require_current(database, busy_seconds)
+    keys = KeyCache()
+    backend = _backend(database, Chain(link, node), keys, busy_seconds)
+    return SqlStore(backend if meter is UNMETERED else MeteredBackend(backend, meter), keys, node)
+
+
+def _backend(database: Database, chain: Chain, keys: KeyCache, busy_seconds: float) -> Backend:
+    if isinstance(database, SqliteFile):
+        return SqliteBackend(database.path, chain, keys, busy_seconds=busy_seconds)
+    from hsmkms.store.postgresql_backend import PostgresBackend  # noqa: PLC0415 - needed by few
+
+    return PostgresBackend(database, chain, keys, busy_seconds=busy_seconds)
 
 
 class SqlStore:
-    """`core.ports.Store`, `DeploymentStore` and `Inspection` over an SQLite file."""
+    """`core.ports.Store`, `DeploymentStore` and `Inspection` over a database."""
 
-    def __init__(self, path: Path, *, chain: Chain, busy_seconds: float) -> None:
-        """Use the database file `path`; see `open_store`."""
-        self._chain = chain
-        self._busy_seconds = busy_seconds
-        self._readers = sqlite.reading_engine(path, busy_seconds)
-        self._writer = sqlite.writing_engine(path, busy_seconds)
-        self._turn = asyncio.Lock()
-        self._removed = True  # whatever the process before us removed may still be in the files
+    def __init__(self, backend: Backend, keys: KeyCache, node: str = "") -> None:
+        """Use a database; its `backend` tells `keys` what it changes. See `open_store`."""
+        self._backend = backend
+        self._keys = keys
+        self._node = node
 
     async def close(self) -> None:
         """End all connections and their threads; nothing may be under way."""
-        with TRANSLATED:
-            await finished(self._readers.dispose())
-            await finished(self._writer.dispose())
+        await self._backend.close()
 
     # --- transactions ------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[SqlReading]:
-        """Open a consistent view."""
-        async with self._transaction(self._readers) as connection:
-            yield SqlReading(connection)
+    async def read(self, question: Callable[[SqlReading], Result]) -> Result:
+        """Return what `question` finds in a consistent view.
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[SqlWriting]:
-        """Open a transaction; leaving the block without an exception commits it durably.
+        Raises:
+            StoreUnavailable: the database did not answer in time.
+        """
+        return await self._backend.read(question)
+
+    async def write(self, change: Callable[[SqlWriting], Result]) -> Result:
+        """Run `change` in a transaction, commit it durably, and return what it returned.
 
         Raises:
             StoreUnavailable: others wrote all the time, or the disk is full; nothing happened.
         """
-        async with self._exclusive() as connection:
-            writing = SqlWriting(connection, self._chain)
-            try:
-                yield writing
-            finally:
-                self._removed = self._removed or writing.removed
-            await _commit(writing)
+        return await self._backend.write(change)
 
-    @asynccontextmanager
-    async def _exclusive(self) -> AsyncIterator[AsyncConnection]:
-        async with self._my_turn(), self._transaction(self._writer) as connection:
-            yield connection
+    async def look_up(self, account: AccountName, key_id: KeyId, *, tagged: bool) -> KnownKey:
+        """Return a view of one key, with its tags if `tagged`.
 
-    @asynccontextmanager
-    async def _my_turn(self) -> AsyncIterator[None]:
-        # SQLite has one writer at a time. Waiting here is fair and costs nothing; its own lock is polled.
-        try:
-            async with asyncio.timeout(self._busy_seconds):
-                await self._turn.acquire()
-        except TimeoutError as error:
-            raise StoreUnavailable from error
-        try:
-            yield
-        finally:
-            self._turn.release()
+        Raises:
+            StoreUnavailable: the database did not answer in time.
+        """
+        known = self._keys.find(account, key_id, tagged=tagged)
+        if known is not None:
+            return known
 
-    @staticmethod
-    @asynccontextmanager
-    async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        connection = engine.connect()
-        try:
-            with TRANSLATED:
-                await finished(_begin(connection))
-            yield connection
-        finally:
-            with TRANSLATED:
-                await finished(_end(connection))
+        def look(reading: SqlReading) -> KnownKey:
+            tags = reading.tags(account, key_id) if tagged else None
+            return KnownKey(account, key_id, reading.key(account, key_id), tags)
+
+        with self._keys.asking(key_id) as question:
+            known = await self._backend.glance(look)
+            question.remember(known)
+        return known
 
     # --- background passes -------------------------------------------------------------------------------
 
@@ -151,26 +145,13 @@ class SqlStore:
         Raises:
             StoreUnavailable: a reader with an old view was in the way all the time.
         """
-        deadline = time.monotonic() + self._busy_seconds
-        while self._removed:
-            async with self._my_turn():
-                self._removed = not await finished(self._truncate_wal())
-            if self._removed:
-                if time.monotonic() > deadline:
-                    raise StoreUnavailable
-                await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _truncate_wal(self) -> bool:
-        with TRANSLATED:
-            async with self._writer.connect() as connection:
-                return await sqlite.truncate_wal(connection, busy_seconds=self._busy_seconds)
+        await self._backend.erase_deleted()
 
     # --- the deployment ----------------------------------------------------------------------------------
 
     async def deployment(self) -> Deployment | None:
         """Return the deployment, or None in a database that was never initialised."""
-        async with self.reading() as reading:
-            return await deployment_in(reading)
+        return await self.read(deployment_in)
 
     @asynccontextmanager
     async def initialising(self, plan: Deployment) -> AsyncIterator[SqlInitialising]:
@@ -179,28 +160,13 @@ class SqlStore:
         Raises:
             StoreUnavailable: the lock was not to be had in time.
         """
-        async with AsyncExitStack() as stack:
-            writing = await self._patiently(stack)
-            await plan_into(writing, plan)
-            await _commit(writing)
-        async with AsyncExitStack() as stack:
-            writing = await self._patiently(stack)
-            found = await deployment_in(writing)
+        async with self._backend.exclusive() as writing:
+            plan_into(writing, plan)
+        async with self._backend.exclusive() as writing:
+            found = deployment_in(writing)
             if found is None:
                 raise StoreUnusable("The deployment was removed from the database meanwhile; run 'hsmkms init' again.")
             yield SqlInitialising(writing, found)
-            await _commit(writing)
-
-    async def _patiently(self, stack: AsyncExitStack) -> SqlWriting:
-        # In WAL mode the write lock, with which every writing transaction begins, is SQLite's exclusive lock.
-        deadline = time.monotonic() + _INITIALISING_SECONDS
-        while True:
-            try:
-                return SqlWriting(await stack.enter_async_context(self._exclusive()), self._chain)
-            except StoreUnavailable:
-                if time.monotonic() > deadline:
-                    raise
-            await asyncio.sleep(_RETRY_SECONDS)
 
     # --- inspection --------------------------------------------------------------------------------------
 
@@ -218,38 +184,17 @@ class SqlStore:
         """Return every credential, by account and creation time."""
         return [credential_of(row) for row in await self._read(queries.CREDENTIALS_LISTED, {})]
 
-    async def events(self, after: int, limit: int) -> Sequence[ChainedEvent]:
-        """Return at most `limit` events of a sequence above `after`, in the order of the trail."""
-        async with self.reading() as reading:
-            return await trail.events(reading, after, limit)
+    async def nodes(self) -> Sequence[str]:
+        """Return the nodes that have a trail, by name."""
+        return await self.read(lambda reading: [row.node for row in reading.rows(queries.NODES)])
 
-    async def last_seal(self) -> AuditSeal | None:
-        """Return the newest seal of the trail."""
-        async with self.reading() as reading:
-            return await trail.last_seal(reading)
+    def trail(self, node: str | None = None) -> NodeTrail:
+        """Return the trail of a node; of this one, if none is named."""
+        return NodeTrail(self._backend, self._node if node is None else node)
 
-    async def seals(self, after: int, limit: int) -> Sequence[AuditSeal]:
-        """Return at most `limit` seals of events above the sequence `after`, in the order of the trail."""
-        async with self.reading() as reading:
-            return await trail.seals(reading, after, limit)
+    async def counts(self, now: Instant) -> StoreCounts:
+        """Return how much of what there is at `now`."""
+        return await self.read(lambda reading: counting.counts(reading, now))
 
     async def _read(self, statement: Executable, parameters: Mapping[str, object]) -> Sequence[Row[Any]]:
-        async with self.reading() as reading:
-            return await reading.rows(statement, parameters)
-
-
-async def _begin(connection: AsyncConnection) -> None:
-    await connection.start()
-    await connection.begin()
-
-
-async def _end(connection: AsyncConnection) -> None:
-    if connection.sync_connection is not None:  # or it never started
-        await connection.close()  # rolls back what was not committed
-
-
-async def _commit(writing: SqlWriting) -> None:
-    if writing.failed:
-        raise StoreUnavailable
-    with TRANSLATED:
-        await finished(writing.connection.commit())
+        return await self.read(lambda reading: reading.rows(statement, parameters))

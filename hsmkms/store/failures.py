@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from typing import TYPE_CHECKING, Final, Self
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 
 from hsmkms.core.errors import AliasTaken, HsmkmsError, InternalFault, StoreUnavailable
-from hsmkms.store import sqlite
+from hsmkms.store import postgresql, sqlite
 from hsmkms.store.schema import KEYS
 
 if TYPE_CHECKING:
@@ -50,11 +51,13 @@ TRANSLATED: Final = Translated()
 def meaning(error: Exception) -> HsmkmsError:
     """Return what an error of a driver or of SQLAlchemy means, logged unless it is the caller's."""
     cause = cause_of(error)
-    if isinstance(error, IntegrityError) and any(each in str(cause) for each in _ALIAS_TAKEN):
+    if isinstance(error, IntegrityError | sqlite3.IntegrityError) and any(each in str(cause) for each in _ALIAS_TAKEN):
         return AliasTaken()
     passing = _is_passing(error, cause)
+    # A transaction that is run again is nobody's trouble.
+    level = logging.INFO if postgresql.is_again(cause) else logging.WARNING if passing else logging.ERROR
     _logger.log(
-        logging.WARNING if passing else logging.ERROR,
+        level,
         "the database failed",
         # The driver's own sentence only: SQLAlchemy's would quote the statement.
         extra={"error": type(cause).__name__, "reason": str(cause) if cause is not error else "", "passing": passing},
@@ -67,10 +70,22 @@ def cause_of(error: Exception) -> BaseException:
     return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 
 
+def is_again(fault: HsmkmsError) -> bool:
+    """Tell whether the database undid a transaction only because another got in its way."""
+    return isinstance(fault.__cause__, Exception) and postgresql.is_again(cause_of(fault.__cause__))
+
+
+def is_lost_connection(fault: HsmkmsError) -> bool:
+    """Tell whether a connection that had been there was lost, and with it all that it had not committed."""
+    return isinstance(fault.__cause__, DBAPIError) and fault.__cause__.connection_invalidated
+
+
 def _is_passing(error: Exception, cause: BaseException) -> bool:
     if isinstance(error, NoConnectionInTime):
         return True
     judged = sqlite.is_passing(cause)
+    if judged is None:
+        judged = postgresql.is_passing(cause)
     if judged is None:
         return isinstance(error, OperationalError | InterfaceError)
     return judged

@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from hsmkms.store.writing import SqlWriting
 
 
-async def deployment_in(reading: SqlReading) -> Deployment | None:
+def deployment_in(reading: SqlReading) -> Deployment | None:
     """Return the deployment that the database has."""
-    rows = await reading.rows(queries.DEPLOYMENT_ROW)
+    rows = reading.rows(queries.DEPLOYMENT_ROW)
     if not rows:
         return None
-    return deployment_of(rows[0], await reading.rows(queries.OBJECT_ROWS))
+    return deployment_of(rows[0], reading.rows(queries.OBJECT_ROWS))
 
 
-async def plan_into(writing: SqlWriting, plan: Deployment) -> None:
+def plan_into(writing: SqlWriting, plan: Deployment) -> None:
     """Insert `plan`, not ready and with nothing proved, unless there is a deployment."""
-    if await deployment_in(writing) is not None:
+    if deployment_in(writing) is not None:
         return
-    await writing.run(queries.ADD_DEPLOYMENT, deployment_values(replace(plan, ready=False)))
+    writing.run(queries.ADD_DEPLOYMENT, deployment_values(replace(plan, ready=False)))
     planned = [object_values(replace(each, challenge=b"", answer=b"")) for each in plan.objects]
     if planned:
-        await writing.run(queries.ADD_OBJECTS, planned)
+        writing.run(queries.ADD_OBJECTS, planned)
 
 
 class SqlInitialising:
@@ -55,14 +55,14 @@ class SqlInitialising:
         """
         if _identity(deployment) != _identity(self._deployment):
             raise StoreUnusable("Other token objects were proved than the database names; run 'hsmkms init' again.")
-        await self._writing.run(queries.MAKE_READY)
+        self._writing.run(queries.MAKE_READY)
         for each in deployment.objects:
             values = object_values(each)
-            await self._writing.run(
+            self._writing.run(
                 queries.PROVE_OBJECT,
                 {"this": values["role"], "challenge": values["challenge"], "answer": values["answer"]},
             )
-        await self._writing.append(event)
+        self._writing.append(event)
         self._deployment = replace(deployment, ready=True)
 
 

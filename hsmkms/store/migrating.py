@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING
 from alembic import command
 from alembic.config import Config
 
+from hsmkms.store.schema import METADATA
 from hsmkms.store.versions import MIGRATIONS, VERSION_TABLE
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def to_newest(connection: Connection) -> None:
-    """Bring the schema to the newest revision, within the transaction of `connection`."""
-    command.upgrade(config_of(connection), "head")
+def to_newest(connection: Connection, *, empty: bool) -> None:
+    """Bring the schema to the newest revision, within the transaction of `connection`.
+
+    There is no PostgreSQL database older than revision 0006: an `empty` one is given the newest tables at once, and
+    only revisions that come after need to know PostgreSQL.
+    """
+    if connection.dialect.name == "postgresql" and empty:
+        METADATA.create_all(connection)
+        command.stamp(config_of(connection), "head")
+    else:
+        command.upgrade(config_of(connection), "head")
 
 
 def config_of(connection: Connection | None = None) -> Config:

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from hsmkms.core.keys import KeyState
+from hsmkms.store.only_bytes import OnlyBytes
 from hsmkms.store.schema import (
     ACCOUNTS,
     AUDIT_SEALS,
@@ -169,7 +170,7 @@ def _storable(text: str) -> bool:
         text.encode()
     except UnicodeEncodeError:  # a lone surrogate: no database holds one, and drivers choke on it
         return False
-    return True
+    return "\0" not in text  # nor does PostgreSQL hold that
 
 
 # --- tickets ---------------------------------------------------------------------------------------------
@@ -230,18 +231,21 @@ REPLACE_CREDENTIAL: Final = update(CREDENTIALS).where(CREDENTIALS.c.access_id ==
 
 # --- events ----------------------------------------------------------------------------------------------
 
-_NODE: Final = EVENTS.c.node == ""
-_BYTES: Final = case((func.typeof(EVENTS.c.digest) == "blob", EVENTS.c.digest)).label("digest")
-"""NULL for what is no bytes: a text, say, that the driver could not even decode."""
-HEAD: Final = select(EVENTS.c.sequence, _BYTES).where(_NODE).order_by(EVENTS.c.sequence.desc()).limit(1)
+_NODE: Final = EVENTS.c.node == bindparam("node")
+HEAD: Final = (
+    select(EVENTS.c.sequence, OnlyBytes(EVENTS.c.digest).label("digest"))
+    .where(_NODE)
+    .order_by(EVENTS.c.sequence.desc())
+    .limit(1)
+)
 EVENTS_AFTER: Final = (
     select(EVENTS).where(_NODE, EVENTS.c.sequence >= bindparam("first")).order_by(EVENTS.c.sequence).limit(LIMIT)
 )
 EVENT_SEQUENCES: Final = EVENTS_AFTER.with_only_columns(EVENTS.c.sequence)
 EVENT: Final = select(EVENTS).where(_NODE, EVENTS.c.sequence == bindparam("sequence"))
-ADD_EVENT: Final = insert(EVENTS)
+ADD_EVENT: Final = insert(EVENTS).execution_options(preserve_rowcount=True)
 
-_SEALED_NODE: Final = AUDIT_SEALS.c.node == ""
+_SEALED_NODE: Final = AUDIT_SEALS.c.node == bindparam("node")
 LAST_SEAL: Final = select(AUDIT_SEALS).where(_SEALED_NODE).order_by(AUDIT_SEALS.c.sequence.desc()).limit(1)
 SEALS_AFTER: Final = (
     select(AUDIT_SEALS)
@@ -252,7 +256,11 @@ SEALS_AFTER: Final = (
 SEAL_SEQUENCES: Final = SEALS_AFTER.with_only_columns(AUDIT_SEALS.c.sequence)
 SEAL: Final = select(AUDIT_SEALS).where(_SEALED_NODE, AUDIT_SEALS.c.sequence == bindparam("sequence"))
 ADD_SEAL: Final = insert(AUDIT_SEALS)
-REMOVE_SEAL: Final = delete(AUDIT_SEALS).where(_SEALED_NODE, AUDIT_SEALS.c.block == bindparam("this"))
+REMOVE_SEAL: Final = delete(AUDIT_SEALS).where(
+    AUDIT_SEALS.c.node == bindparam("of"), AUDIT_SEALS.c.block == bindparam("this")
+)
+
+NODES: Final = select(EVENTS.c.node).union(select(AUDIT_SEALS.c.node)).order_by(EVENTS.c.node)
 
 # --- the deployment --------------------------------------------------------------------------------------
 

@@ -37,8 +37,8 @@ def key_of(row: Row[Any]) -> Key:
         usage=KeyUsage(row.usage),
         origin=Origin(row.origin),
         created_at=row.created_at,
-        switched_on=row.switched_on,
-        archived=row.archived,
+        switched_on=bool(row.switched_on),
+        archived=bool(row.archived),
         deletion_due=row.deletion_due,
         generation=row.generation,
         fingerprint=fingerprint,
@@ -154,7 +154,7 @@ def pair_of(row: Row[Any]) -> Pair:
         tickets=row.tickets,
         live=row.live,
         failures=row.failures,
-        closed=row.closed,
+        closed=bool(row.closed),
         revision=row.revision,
     )
 
@@ -189,7 +189,7 @@ def credential_of(row: Row[Any]) -> Credential:
         created_at=row.created_at,
         record=row.record,
         token_digest=row.token_digest,
-        switched_on=row.switched_on,
+        switched_on=bool(row.switched_on),
         scope=EVERY_KEY if row.scope is None else KeyScope.of_text(row.scope),
         valid_to=row.valid_to,
         replaced_by=row.replaced_by,

@@ -259,3 +259,9 @@ AUDIT_SEALS: Final = Table(
     Column("mac", LargeBinary, nullable=False),
 )
 Index("sealed", AUDIT_SEALS.c.node, AUDIT_SEALS.c.sequence)
+
+for _column in (column for table in METADATA.tables.values() for column in table.columns):
+    if isinstance(_column.type, String):
+        # PostgreSQL: in the order of the bytes, as SQLite has it. Any other order may change with the system's C
+        # library, and then indices made before find nothing (wiki.postgresql.org/wiki/Locale_data_changes).
+        _column.type = _column.type.with_variant(type(_column.type)(_column.type.length, collation="C"), "postgresql")

@@ -6,30 +6,24 @@ SQLite Transactional Modes" (the driver's own BEGIN is off, and the engine's `be
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import URL, event
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import URL, QueuePool, create_engine, event
 
 from hsmkms.core.errors import StoreUnusable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
 
-# At DEBUG the driver logs the parameters of every statement, and sealed records are among them.
-logging.getLogger("aiosqlite").setLevel(logging.WARNING)
-
-DRIVER: Final = "sqlite+aiosqlite"
-READERS: Final = 8
+DRIVER: Final = "sqlite+pysqlite"
+READERS: Final = 4
 """Connections that read at once: SQLite reads in threads of this process, so more than a few win nothing."""
 
 _PRAGMAS: Final = (
@@ -40,8 +34,9 @@ _PRAGMAS: Final = (
     "PRAGMA temp_store=MEMORY",  # no record in a temporary file
     "PRAGMA trusted_schema=OFF",  # nothing in the file calls a function with effects
 )
-_WITHOUT_BEGIN: Final = "hsmkms_without_begin"
-_CHECKPOINT_WAIT_MS: Final = 50
+WITHOUT_BEGIN: Final = "hsmkms_without_begin"
+"""The execution option of a connection whose user begins transactions himself."""
+_CHECKPOINT_WAIT_SECONDS: Final = 0.05
 
 # Primary result codes after which trying later is right.
 _PASSING: Final = frozenset(
@@ -91,30 +86,37 @@ def create_file(path: Path) -> None:
         ) from error
 
 
-def reading_engine(path: Path, busy_seconds: float) -> AsyncEngine:
+def reading_engine(path: Path, busy_seconds: float) -> Engine:
     """Return the engine of the connections that read; each transaction has one view.
 
     Args:
         path: the database file; it must exist.
-        busy_seconds: how long a statement waits for a lock of another process, and a caller for a connection.
+        busy_seconds: how long a statement waits for a lock of another process.
     """
     return _engine(path, busy_seconds, begin="BEGIN", connections=READERS, pragmas=_PRAGMAS)
 
 
-def writing_engine(path: Path, busy_seconds: float) -> AsyncEngine:
+def writing_engine(path: Path, busy_seconds: float) -> Engine:
     """Return the engine of the one connection that writes; each transaction begins with the write lock."""
     return _engine(path, busy_seconds, begin="BEGIN IMMEDIATE", connections=1, pragmas=_PRAGMAS)
 
 
-def looking_engine(path: Path, busy_seconds: float) -> AsyncEngine:
+def looking_engine(path: Path, busy_seconds: float) -> Engine:
     """Return the engine of a connection that changes nothing, not even the journal mode of somebody else's file."""
     return _engine(path, busy_seconds, begin="BEGIN", connections=1, pragmas=("PRAGMA query_only=ON",))
 
 
-def _engine(path: Path, busy_seconds: float, *, begin: str, connections: int, pragmas: tuple[str, ...]) -> AsyncEngine:
-    engine = create_async_engine(
+def glancing_engine(path: Path) -> Engine:
+    """Return the engine of a connection that reads single rows and waits for nobody."""
+    return _engine(path, 0.0, begin="BEGIN", connections=1, pragmas=_PRAGMAS)
+
+
+def _engine(path: Path, busy_seconds: float, *, begin: str, connections: int, pragmas: tuple[str, ...]) -> Engine:
+    engine = create_engine(
         URL.create(DRIVER, database=str(path)),
-        connect_args={"isolation_level": None, "timeout": busy_seconds},
+        # One thread at a time uses a connection, but not always the same one.
+        connect_args={"isolation_level": None, "timeout": busy_seconds, "check_same_thread": False},
+        poolclass=QueuePool,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=busy_seconds,
@@ -122,7 +124,7 @@ def _engine(path: Path, busy_seconds: float, *, begin: str, connections: int, pr
         hide_parameters=True,
     )
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         try:
             cursor = connection.cursor()
@@ -130,31 +132,47 @@ def _engine(path: Path, busy_seconds: float, *, begin: str, connections: int, pr
                 cursor.execute(pragma)
             cursor.close()
         except BaseException:
-            connection.close()  # the pool would forget it, and its thread with it
+            connection.close()  # the pool would forget it
             raise
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def emit_begin(connection: Connection) -> None:
-        if not connection.get_execution_options().get(_WITHOUT_BEGIN):
+        if not connection.get_execution_options().get(WITHOUT_BEGIN):
             connection.exec_driver_sql(begin)
 
     return engine
 
 
-async def truncate_wal(connection: AsyncConnection, *, busy_seconds: float) -> bool:
+def driver_of(connection: Connection) -> sqlite3.Connection:
+    """Return the driver's own connection."""
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, sqlite3.Connection):
+        raise TypeError(driver)
+    return driver
+
+
+def wait_at_most(connection: Connection, seconds: float) -> None:
+    """Let the connection's statements wait so long for a lock of others; 0: not at all."""
+    driver_of(connection).execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
+
+
+def truncate_wal(connection: Connection) -> bool:
     """Copy the whole WAL into the database file and cut it to nothing; tell whether that succeeded.
 
     A reader with an older view, in any process, makes it fail; it is tried for a moment only, because writers wait
-    meanwhile. `connection` must be a fresh one of the writing engine.
+    meanwhile. `connection` must be in no transaction.
     """
-    await connection.execution_options(**{_WITHOUT_BEGIN: True})
-    await connection.exec_driver_sql(f"PRAGMA busy_timeout={_CHECKPOINT_WAIT_MS}")
+    wait_at_most(connection, _CHECKPOINT_WAIT_SECONDS)
     try:
-        row = (await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")).one()
+        busy, frames, _ = driver_of(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
-        await connection.exec_driver_sql(f"PRAGMA busy_timeout={int(busy_seconds * 1000)}")
-    busy, frames, _ = tuple(row)
+        wait_at_most(connection, 0)
     return (busy, frames) == (0, 0)
+
+
+def is_busy(error: BaseException) -> bool:
+    """Tell whether another process has the lock."""
+    return isinstance(error, sqlite3.Error) and _primary_code(error) == sqlite3.SQLITE_BUSY
 
 
 def is_passing(error: BaseException) -> bool | None:

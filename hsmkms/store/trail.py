@@ -44,53 +44,53 @@ _EVENTS: Final = _Statements(queries.EVENTS_AFTER, queries.EVENT_SEQUENCES, quer
 _SEALS: Final = _Statements(queries.SEALS_AFTER, queries.SEAL_SEQUENCES, queries.SEAL, "The seal of event")
 
 
-async def events(reading: SqlReading, after: int, limit: int) -> Sequence[ChainedEvent]:
-    """Return at most `limit` events of a sequence above `after`, up to the first that cannot be read.
+def events(reading: SqlReading, node: str, after: int, limit: int) -> Sequence[ChainedEvent]:
+    """Return at most `limit` events of a node, of a sequence above `after`, up to the first that cannot be read.
 
     Raises:
         EventUnreadable: that is the very first.
     """
-    return await _page(reading, _EVENTS, event_of, after, limit)
+    return _page(reading, _EVENTS, event_of, node, after, limit)
 
 
-async def seals(reading: SqlReading, after: int, limit: int) -> Sequence[AuditSeal]:
-    """Return at most `limit` seals of events above the sequence `after`, up to the first that cannot be read.
+def seals(reading: SqlReading, node: str, after: int, limit: int) -> Sequence[AuditSeal]:
+    """Return at most `limit` seals of a node, of events above the sequence `after`, up to the first unreadable one.
 
     Raises:
         EventUnreadable: that is the very first.
     """
-    return await _page(reading, _SEALS, seal_of, after, limit)
+    return _page(reading, _SEALS, seal_of, node, after, limit)
 
 
-async def last_seal(reading: SqlReading) -> AuditSeal | None:
-    """Return the newest seal.
+def last_seal(reading: SqlReading, node: str) -> AuditSeal | None:
+    """Return the newest seal of a node.
 
     Raises:
         EventUnreadable: it cannot be read.
     """
-    row = (await reading.run(queries.LAST_SEAL)).first()
-    return None if row is None else seal_of(row)
+    rows = reading.rows(queries.LAST_SEAL, {"node": node})
+    return seal_of(rows[0]) if rows else None
 
 
-async def _page(
-    reading: SqlReading, statements: _Statements, read: Callable[[Row[Any]], Read], after: int, limit: int
+def _page(
+    reading: SqlReading, statements: _Statements, read: Callable[[Row[Any]], Read], node: str, after: int, limit: int
 ) -> Sequence[Read]:
     if after >= _LAST_SEQUENCE:
         return []
     # The first one and not the one before it: SQLite's least number has none before it.
-    asked = {"first": after + 1, "limit": limit}
+    asked = {"node": node, "first": after + 1, "limit": limit}
     try:
-        return [read(row) for row in await reading.rows(statements.page, asked)]
+        return [read(row) for row in reading.rows(statements.page, asked)]
     except StoreUnavailable:
         raise
     except HsmkmsError:
         # A text that is not UTF-8, say, of which the driver does not tell in which row it is.
         reading.failed = False
-        sequences = [row.sequence for row in await reading.rows(statements.sequences, asked)]
+        sequences = [row.sequence for row in reading.rows(statements.sequences, asked)]
     found: list[Read] = []
     for sequence in sequences:
         try:
-            found += [read(row) for row in await reading.rows(statements.one, {"sequence": sequence})]
+            found += [read(row) for row in reading.rows(statements.one, {"node": node, "sequence": sequence})]
         except StoreUnavailable:
             raise
         except HsmkmsError:
@@ -125,9 +125,10 @@ def event_of(row: Row[Any]) -> ChainedEvent:
     return ChainedEvent(row.sequence, row.digest, event)
 
 
-def event_values(event: Event, digest: bytes) -> dict[str, object]:
+def event_values(node: str, event: Event, digest: bytes) -> dict[str, object]:
     """Return the row of an event, but for its sequence."""
     return {
+        "node": node,
         "tag": event.tag.value,
         "at": event.at,
         "account": event.account,
@@ -156,13 +157,14 @@ def seal_of(row: Row[Any]) -> AuditSeal:
         type(each) is not bytes or len(each) != size for each, size in values
     ):
         raise EventUnreadable(row.sequence, _SEALS.what)
-    return AuditSeal(AuditHead(row.sequence, row.digest), row.mac)
+    return AuditSeal(AuditHead(row.sequence, row.digest, row.node), row.mac)
 
 
 def seal_values(seal: AuditSeal) -> dict[str, object]:
     """Return the row of a seal."""
     head = seal.head
     return {
+        "node": head.node,
         "block": head.block,
         "sequence": head.sequence,
         "digest": head.digest,

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import String, column, inspect, select, table
 
-from hsmkms.core.errors import HsmkmsError, StoreUnusable
-from hsmkms.store import integrity, sqlite
-from hsmkms.store.failures import cause_of, meaning
-from hsmkms.store.urls import file_of
+from hsmkms.core.errors import BackupUnusable, HsmkmsError, StoreUnusable
+from hsmkms.store.failures import meaning
+from hsmkms.store.places import place_of
+from hsmkms.store.urls import database_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Connection
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy import Connection, Engine
+
+    from hsmkms.store.places import Place
+    from hsmkms.store.urls import Database
 
 Result = TypeVar("Result")
 
@@ -52,66 +54,73 @@ async def upgrade(url: str) -> bool:
         StoreUnusable: it cannot be created, is of a newer version, was changed, or is no database of this program.
         StoreUnavailable: another process kept it locked.
     """
-    path = file_of(url)
-    sqlite.create_file(path)
-    await _within(sqlite.looking_engine(path, _LOCK_SECONDS), path, _require_ours)
-    return await _within(sqlite.writing_engine(path, _LOCK_SECONDS), path, _upgrade)
+    place = place_of(database_of(url))
+    place.make()
+    await asyncio.to_thread(_within, place, place.looking(_LOCK_SECONDS), _require_ours)
+    return await asyncio.to_thread(_within, place, place.writing(_LOCK_SECONDS), _upgrade)
 
 
-async def require_current(path: Path, busy_seconds: float) -> None:
+async def require_empty(database: Database) -> None:
+    """Return if there is nothing in the database.
+
+    Raises:
+        BackupUnusable: there is something.
+        StoreUnusable, StoreUnavailable: it cannot be used, or its server does not answer.
+    """
+    place = place_of(database)
+    await asyncio.to_thread(_within, place, place.looking(_LOCK_SECONDS), _require_empty)
+
+
+async def require_current(database: Database, busy_seconds: float) -> None:
     """Return if the database has this program's schema.
 
     Raises:
-        StoreUnusable: there is none, it has another schema or not all of this one, or the file is no database.
-        StoreUnavailable: another process kept it locked.
+        StoreUnusable: there is none, it has another schema or not all of this one, or it cannot be used at all.
+        StoreUnavailable: another process kept it locked, or its server does not answer.
     """
-    await _within(sqlite.looking_engine(path, busy_seconds), path, _require_current)
+    place = place_of(database)
+    await asyncio.to_thread(_within, place, place.looking(busy_seconds), _require_current)
 
 
-async def _within(engine: AsyncEngine, path: Path, step: Callable[[Connection, Path], Result]) -> Result:
+def _within(place: Place, engine: Engine, step: Callable[[Connection, Place], Result]) -> Result:
     """Take one step in a transaction, and say of an error what the operator, who is there, can mend."""
-    _require_file(path)
+    place.require_there()
     try:
-        async with engine.begin() as connection:
-            return await connection.run_sync(step, path)
+        with engine.begin() as connection:
+            return step(connection, place)
     except HsmkmsError:
         raise
     except Exception as error:
-        why = sqlite.why_unusable(cause_of(error))
+        why = place.why_unusable(error)
         if why is None:
             raise meaning(error) from error
-        raise StoreUnusable(f"{path} {why}; correct store.url, or the file.") from error
+        raise StoreUnusable(why) from error
     finally:
-        await engine.dispose()
+        engine.dispose()
 
 
-def _require_file(path: Path) -> None:
-    """Ask before SQLite does: it would create the file, and a driver's thread that cannot open it outlives the try.
-
-    The file itself is not opened here: closing it again would end the locks that this process holds on it.
-    """
-    if not path.exists():
-        raise StoreUnusable(f"There is no database {path}; run 'hsmkms init'.")
-    if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
-        raise StoreUnusable(f"{path} is not a file that this user can read and write; correct store.url, or the file.")
-
-
-def _require_current(connection: Connection, path: Path) -> None:
-    _require_ours(connection, path)
+def _require_current(connection: Connection, place: Place) -> None:
+    _require_ours(connection, place)
     if version_of(connection) is not Version.CURRENT:
-        raise StoreUnusable(f"The database {path} has an older schema than this program; run 'hsmkms init'.")
+        raise StoreUnusable(f"The database {place.name} has an older schema than this program; run 'hsmkms init'.")
 
 
-def _require_ours(connection: Connection, path: Path) -> None:
+def _require_empty(connection: Connection, place: Place) -> None:
+    if version_of(connection) is not Version.EMPTY:
+        raise BackupUnusable(f"The database {place.name} is not empty; a backup is restored into an empty one.")
+
+
+def _require_ours(connection: Connection, place: Place) -> None:
+    place.require_sound(connection)
     match version_of(connection):
         case Version.NEWER:
             raise StoreUnusable(
-                f"The database {path} has a newer schema than this program; install the version that wrote it."
+                f"The database {place.name} has a newer schema than this program; install the version that wrote it."
             )
         case Version.FOREIGN:
-            raise StoreUnusable(f"The database {path} belongs to another program; correct store.url.")
+            raise StoreUnusable(f"The database {place.name} belongs to another program; correct store.url.")
         case Version.CURRENT:
-            integrity.require_untouched(connection, path, VERSION_TABLE)
+            place.require_untouched(connection, VERSION_TABLE)
         case _:
             return
 
@@ -137,11 +146,12 @@ def known_revisions() -> list[str]:
     return sorted(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
-def _upgrade(connection: Connection, path: Path) -> bool:
-    _require_ours(connection, path)  # again: now nobody else can change it
+def _upgrade(connection: Connection, place: Place) -> bool:
+    place.hold(connection)
+    _require_ours(connection, place)  # again: now nobody else can change it
     found = version_of(connection)
     if found is not Version.CURRENT:
         from hsmkms.store import migrating  # noqa: PLC0415 - Alembic, which only a change of the schema needs
 
-        migrating.to_newest(connection)
+        migrating.to_newest(connection, empty=found is Version.EMPTY)
     return found is Version.OLDER

@@ -6,21 +6,26 @@ import asyncio
 import ipaddress
 import json
 import logging
+import os
 import time
-import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import ClientPayloadError, http_exceptions, web
 
 from hsmkms.core.errors import BodyMalformed, BodyTooLarge, InternalFault, RequestFault
 from hsmkms.core.ids import RequestId
+from hsmkms.core.metering import UNMETERED
 from hsmkms.dialects.base import Reply, RequestHead
 from hsmkms.log import REQUEST_ID
+from hsmkms.web.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from aiohttp import StreamReader
+
+    from hsmkms.core.metering import Meter
     from hsmkms.dialects.base import Dialect
 
 _logger = logging.getLogger(__name__)
@@ -84,25 +89,29 @@ class App:
     limits: Limits = field(default_factory=Limits)
     behind_proxy: bool = False
     """Whether every request comes from a proxy, which says for whom in X-Forwarded-For."""
+    meter: Meter = UNMETERED
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request and write its log line."""
         started = time.monotonic()
-        request_id = RequestId(str(uuid.uuid4()))
+        request_id = _new_request_id()
         # The server runs each request in a task of its own: nothing has to be reset.
         REQUEST_ID.set(request_id)
         reply = await self._reply(request, request_id)
+        seconds, facts = time.monotonic() - started, reply.facts
+        if "health" not in facts:
+            self.meter.request(facts.get("dialect"), facts.get("action"), facts.get("fault"), seconds)
         _logger.log(
             logging.DEBUG if reply.facts == _WELL else logging.INFO,  # a load balancer asks all day long
             "request",
             extra={
                 "method": request.method,
                 "status": reply.status,
-                "milliseconds": round((time.monotonic() - started) * 1000, 3),
+                "milliseconds": round(seconds * 1000, 3),
                 **reply.facts,
             },
         )
-        response = web.Response(status=reply.status, headers=dict(reply.headers), body=reply.body)
+        response = Response(reply.status, reply.headers, reply.body)
         if not request.content.is_eof():
             response.force_close()  # what is left of the body would be read as the next request
         return response
@@ -120,7 +129,7 @@ class App:
             body = await self._body(request)
             # A request has arrived with its last byte: if it had with its head, a client who keeps the rest back could
             # choose when the periods end at which failed imports are answered.
-            reply = await dialect.answer(replace(head, received=time.monotonic()), body, request_id)
+            reply = await dialect.answer(head.arrived(time.monotonic()), body, request_id)
         except RequestFault as error:
             reply = dialect.refuse(head, error, request_id)
         except Exception:  # the last resort: logged whole, shown to nobody
@@ -131,25 +140,31 @@ class App:
     def _head(self, request: web.BaseRequest) -> RequestHead:
         # aiohttp decodes the target as UTF-8 with escapes for stray bytes; this is its way back to the bytes.
         target = request.raw_path.encode("utf-8", "surrogateescape").decode("latin-1")
-        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
+        headers = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers])
         source = (_forwarded_for(headers) if self.behind_proxy else None) or request.remote or ""
         return RequestHead(request.method, target, headers, source)
 
     async def _body(self, request: web.BaseRequest) -> bytes:
         if (request.content_length or 0) > self.limits.body_bytes:
             raise BodyTooLarge
-        body = bytearray()
+        content = request.content
         try:
-            async with asyncio.timeout(self.limits.body_seconds):
-                while chunk := await request.content.readany():
-                    body += chunk
-                    if len(body) > self.limits.body_bytes:
-                        raise BodyTooLarge
+            # Nearly always it came with its head: nothing has to be waited for, and no time limit set.
+            body = content.read_nowait() if content.is_eof() else await self._late_body(content)
         except TimeoutError:
             seconds = f"{self.limits.body_seconds:g}"
             raise BodyMalformed(f"The body did not arrive within {seconds} seconds.") from None
         except _BROKEN_BODY:
             raise BodyMalformed("The body did not arrive as its headers announce it.") from None
+        if len(body) > self.limits.body_bytes:
+            raise BodyTooLarge
+        return body
+
+    async def _late_body(self, content: StreamReader) -> bytes:
+        body = bytearray()
+        async with asyncio.timeout(self.limits.body_seconds):
+            while len(body) <= self.limits.body_bytes and (chunk := await content.readany()):
+                body += chunk
         return bytes(body)
 
     async def _readiness(self, request_id: RequestId) -> Reply:
@@ -165,9 +180,23 @@ class App:
         return _plain(request_id, 503, {"status": "not ready", "reason": obstacle}, {"health": obstacle})
 
 
-def build_app(dialects: Sequence[Dialect], limits: Limits, health: Health, *, behind_proxy: bool = False) -> App:
+def build_app(
+    dialects: Sequence[Dialect],
+    limits: Limits,
+    health: Health,
+    *,
+    behind_proxy: bool = False,
+    meter: Meter = UNMETERED,
+) -> App:
     """Return the handler that `hsmkms.web.server.serve` serves."""
-    return App(tuple(dialects), health, limits, behind_proxy)
+    return App(tuple(dialects), health, limits, behind_proxy, meter)
+
+
+def _new_request_id() -> RequestId:
+    """Return a UUID of version 4 (RFC 9562 5.4), of random bytes that are formatted once."""
+    text = os.urandom(16).hex()
+    variant = "89ab"[int(text[16], 16) % 4]
+    return RequestId(f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}")
 
 
 def _forwarded_for(headers: Sequence[tuple[str, str]]) -> str | None:

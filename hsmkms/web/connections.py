@@ -17,7 +17,9 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, web
+
+from hsmkms.web.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from hsmkms.web.app import Limits
 
 _logger = logging.getLogger(__name__)
-
-SERVER: Final = "hsmkms"
-"""All that a reply says of the software: versions help those who look for holes."""
 
 _SPOKEN: Final = (HttpVersion10, HttpVersion11)
 _OTHER_DESCRIPTORS: Final = 100
@@ -151,6 +150,11 @@ class Connection(web.RequestHandler):
         self._speaker = cast("asyncio.Transport", transport)
         self._late = asyncio.get_running_loop().call_at(self._late_at, self._speaker.abort)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's
+        """Go on reading, if that was paused; aiohttp parses nothing, at a cost, after every body that was read."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def give_way(self) -> None:
         """End at once: a closing handshake, or the rest of a reply, would wait for the client again."""
         if self._speaker is not None:
@@ -184,8 +188,7 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Name the server, and send."""
-        resp.headers[hdrs.SERVER] = SERVER
+        """Send."""
         self._answered = True
         self.quiet_since = asyncio.get_running_loop().time()
         return await super().finish_response(request, resp, start_time)
@@ -203,6 +206,6 @@ class Connection(web.RequestHandler):
         body = (
             b'{"error": "bad request"}' if status < HTTPStatus.INTERNAL_SERVER_ERROR else b'{"error": "internal error"}'
         )
-        response = web.Response(status=status, body=body, content_type="application/json")
+        response = Response(status, (("Content-Type", "application/json"),), body)
         response.force_close()
         return response

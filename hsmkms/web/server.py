@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from aiohttp import web
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
-    from hsmkms.web.app import App
+    from hsmkms.web.app import Limits
 
 _logger = logging.getLogger(__name__)
 
@@ -25,6 +25,17 @@ _BACKLOG: Final = 128
 _ACCEPTED_AT_A_TIME: Final = 16
 """Far fewer than `_OTHER_DESCRIPTORS`: who gives way is closed only afterwards."""
 _ACCEPTING_AGAIN_SECONDS: Final = 1.0
+
+
+class Handler(Protocol):
+    """What answers requests."""
+
+    @property
+    def limits(self) -> Limits:
+        """What a client may take."""
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one."""
 
 
 def tls_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
@@ -62,7 +73,7 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 async def serve(
-    app: App,
+    app: Handler,
     sock: socket.socket,
     ssl_context: ssl.SSLContext | None,
     shutdown_seconds: float,

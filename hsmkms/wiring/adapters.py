@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from hsmkms.audit.chain import link
 from hsmkms.core.errors import StoreUnusable
 from hsmkms.core.ids import MILLISECONDS_PER_SECOND, Instant
+from hsmkms.core.metering import UNMETERED
 from hsmkms.hsm.settings import HostSettings
 from hsmkms.wiring import pins
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from hsmkms.config import Settings
     from hsmkms.core.custody import Deployment
+    from hsmkms.core.metering import Meter
     from hsmkms.hsm.settings import HostPurpose
     from hsmkms.store.database import SqlStore
 
@@ -69,15 +71,16 @@ def host_settings(settings: Settings, purpose: HostPurpose) -> HostSettings:
 
 
 @asynccontextmanager
-async def opened_store(settings: Settings) -> AsyncIterator[SqlStore]:
-    """Open the database for as long as the block runs.
+async def opened_store(settings: Settings, meter: Meter = UNMETERED) -> AsyncIterator[SqlStore]:
+    """Open the database for as long as the block runs; `meter` is told of its transactions.
 
     Raises:
         StoreUnusable: it was never initialised, or is of another version.
     """
     from hsmkms.store.database import open_store  # noqa: PLC0415 - SQLAlchemy: supervisor and clients do without
 
-    store = await open_store(settings.store.url, chain=link, busy_seconds=STORE_BUSY_SECONDS)
+    url, node = settings.store.url, settings.store.node
+    store = await open_store(url, link=link, busy_seconds=STORE_BUSY_SECONDS, node=node, meter=meter)
     try:
         yield store
     finally:

@@ -50,9 +50,12 @@ class ClockFile:
 
     @classmethod
     def beside(cls, settings: Settings) -> Self:
-        """Return the one that belongs to the database."""
+        """Return the one that belongs to the database, on this machine."""
+        store = settings.store
+        if store.node_folder is not None:
+            return cls(store.node_folder / f"{store.node}{_SUFFIX}")
         # Beside the file itself, as what SQLite adds: that folder is known to be ours (`file_access`).
-        database = Path(os.path.realpath(file_of(settings.store.url)))
+        database = Path(os.path.realpath(file_of(store.url)))
         return cls(database.with_name(database.name + _SUFFIX))
 
     def recall(self) -> ClockWitness | None:

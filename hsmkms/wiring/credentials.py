@@ -62,8 +62,7 @@ async def rotate_credential(
     """
     clock = SystemClock()
     async with opened_store(settings) as store:
-        async with store.reading() as reading:
-            replaced = await existing_credential(reading, access_id)
+        replaced = await store.read(lambda reading: existing_credential(reading, access_id))
         if replaced.token_digest is not None:
             return await AuthTokenUseCases(store, clock).rotate(replaced, overlap_seconds)
         async with attached(settings, store) as hsm:

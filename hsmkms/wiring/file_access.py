@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from hsmkms.core.errors import ConfigurationInvalid, TokenUnusable
 from hsmkms.hsm import softhsm
-from hsmkms.store.urls import file_of
+from hsmkms.store.urls import SqliteFile, database_of
 from hsmkms.wiring import pins
 from hsmkms.wiring.path_resolution import ways
 
@@ -30,12 +30,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from hsmkms.config import HsmSection, Settings
+    from hsmkms.store.urls import PostgresDatabase
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_ANY: Final = stat.S_IRWXG | stat.S_IRWXO
 _GROUP_READS: Final = _OTHERS_ANY & ~stat.S_IRGRP
 """What is left to refuse where one group may read: of TLS keys by custom, of credentials because systemd's access
 control list shows as that."""
+_OF_LIBPQ: Final = {
+    "passfile": _OTHERS_ANY,  # libpq does without it otherwise
+    "sslkey": _GROUP_READS,
+    "sslcert": _OTHERS_WRITE,
+    "sslrootcert": _OTHERS_WRITE,
+}
+"""Mode bits to refuse on the files of a connection, by its parameter."""
 _NSS_DIRECTORY: Final = re.compile(r"configdir='(?:sql:|dbm:)?([^']+)'")
 
 
@@ -66,6 +74,8 @@ class _Rule:
     """Mode bits with which the service does not start."""
     told: int = 0
     """Mode bits that are shown and logged."""
+    of_server: bool = False
+    """Whether it belongs to the user of the database's server, who is believed as the database is."""
 
 
 def look(settings: Settings, config_path: Path) -> tuple[FileFinding, ...]:
@@ -76,7 +86,10 @@ def look(settings: Settings, config_path: Path) -> tuple[FileFinding, ...]:
     """
     rules = tuple(_rules(settings, config_path))
     files = tuple(finding for rule in rules if (finding := _finding(rule)) is not None)
-    named = [("database", file_of(settings.store.url)), *((rule.what, rule.path) for rule in rules)]
+    named = [(rule.what, rule.path) for rule in rules]
+    database = database_of(settings.store.url)
+    if isinstance(database, SqliteFile):
+        named.insert(0, ("database", database.path))
     return files + tuple(_above(named, {each.path for each in files if each.refused}))
 
 
@@ -97,8 +110,14 @@ def _rules(settings: Settings, config_path: Path) -> Iterator[_Rule]:
         yield _Rule("PIN file", pin, _OTHERS_ANY if settings.hsm.pin_credential is None else _GROUP_READS)
     if settings.listen.tls_key is not None:
         yield _Rule("TLS key", settings.listen.tls_key, _GROUP_READS)
-    # SQLite, too, puts its files beside the one that a symbolic link leads to.
-    yield from _database(Path(os.path.realpath(file_of(settings.store.url))))
+    database = database_of(settings.store.url)
+    if isinstance(database, SqliteFile):
+        # SQLite, too, puts its files beside the one that a symbolic link leads to.
+        yield from _database(Path(os.path.realpath(database.path)))
+    else:
+        yield from _server(database)
+    if settings.store.node_folder is not None:
+        yield _Rule("folder of this node", settings.store.node_folder, _OTHERS_WRITE)
     yield _Rule("PKCS#11 module", settings.hsm.module, _OTHERS_WRITE)
     yield from _token(settings.hsm)
 
@@ -110,6 +129,14 @@ def _database(path: Path) -> Iterator[_Rule]:
     for suffix in ("", "-wal", "-shm"):
         file = path.with_name(path.name + suffix)
         yield _Rule("database", file, _OTHERS_WRITE & reachable, _OTHERS_ANY & ~_OTHERS_WRITE & reachable)
+
+
+def _server(database: PostgresDatabase) -> Iterator[_Rule]:
+    if database.socket_folder is not None:
+        # While the server is down, whoever may write there can listen in its place.
+        yield _Rule("folder of the database's socket", database.socket_folder, stat.S_IWOTH, of_server=True)
+    for name, path in database.files.items():
+        yield _Rule(f"database's {name}", path, _OF_LIBPQ[name])
 
 
 def _reachable(folder: Path) -> int:
@@ -151,7 +178,7 @@ def _finding(rule: _Rule) -> FileFinding | None:
 
 def _judged(rule: _Rule, status: os.stat_result, *, owner: int) -> FileFinding:
     """Return what `status` says of what the rule is for; if that belongs to another user, `owner` is to have it."""
-    foreign = _is_foreign(status)
+    foreign = not rule.of_server and _is_foreign(status)
     unwanted = rule.refused | rule.told
     excess = status.st_mode & unwanted
     name = shlex.quote(str(rule.path))
@@ -161,7 +188,7 @@ def _judged(rule: _Rule, status: os.stat_result, *, owner: int) -> FileFinding:
     return FileFinding(
         what=rule.what,
         path=rule.path,
-        wanted=f"{_at_most(unwanted)}, {_trusted_owner()}",
+        wanted=f"{_at_most(unwanted)}, {'any owner' if rule.of_server else _trusted_owner()}",
         found=f"mode {stat.S_IMODE(status.st_mode):04o}, owner {status.st_uid}",
         cure=" && ".join(cures),
         refused=foreign or bool(status.st_mode & rule.refused),

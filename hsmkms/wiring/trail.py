@@ -9,7 +9,7 @@ from hsmkms.wiring.adapters import opened_store, ready_deployment
 from hsmkms.wiring.commands import attached
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     from hsmkms.audit.verification import Verification
     from hsmkms.config import Settings
@@ -18,26 +18,32 @@ if TYPE_CHECKING:
 _PIECE: Final = 1000
 
 
-async def verify_trail(settings: Settings, expected: AuditHead | None) -> Verification:
-    """Hold the audit trail against its seals, and against a head that was kept elsewhere.
+async def verify_trail(settings: Settings, expected: Sequence[AuditHead]) -> Sequence[Verification]:
+    """Hold the audit trail of each node against its seals, and against a head of it that was kept elsewhere.
 
     Raises:
         PinRefused, TokenUnusable, StoreUnusable: token or database cannot be used.
     """
     async with opened_store(settings) as store, attached(settings, store) as hsm:
         deployment = await ready_deployment(store)
-        return await verifying.verify(store, hsm, deployment.deployment_id, expected)
+        kept = {head.node: head for head in expected}
+        nodes = sorted({*await store.nodes(), *kept}) or [settings.store.node]
+        return [
+            await verifying.verify(store.trail(node), hsm, deployment.deployment_id, kept.get(node)) for node in nodes
+        ]
 
 
-async def read_trail(settings: Settings, after: int) -> AsyncGenerator[ChainedEvent, None]:
-    """Yield the events of a sequence above `after`; no host is started.
+async def read_trail(settings: Settings, after: int) -> AsyncGenerator[tuple[str, ChainedEvent], None]:
+    """Yield the events of a sequence above `after`, each with its node, one node after the other; no host is started.
 
     Raises:
         EventUnreadable: the next one cannot be read.
         StoreUnusable: there is no trail.
     """
     async with opened_store(settings) as store:
-        while events := await store.events(after, _PIECE):
-            for each in events:
-                yield each
-            after = events[-1].sequence
+        for node in await store.nodes():
+            last = after
+            while events := await store.trail(node).events(last, _PIECE):
+                for each in events:
+                    yield node, each
+                last = events[-1].sequence

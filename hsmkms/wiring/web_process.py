@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from hsmkms import config, log
 from hsmkms.core.errors import HsmkmsError, OperatorFault, TokenUnavailable, TokenUnusable
+from hsmkms.core.metering import UNMETERED
 from hsmkms.dialects.huawei.dialect import HuaweiDialect
 from hsmkms.dialects.tencent.binding import ActionBinding
 from hsmkms.dialects.tencent.dialect import TencentDialect
@@ -31,6 +32,7 @@ from hsmkms.hsm.client import HostPool, PoolLimits
 from hsmkms.hsm.handover import WebEnd
 from hsmkms.hsm.process import die_with, keep_memory_private
 from hsmkms.hsm.settings import Duty
+from hsmkms.metrics.tally import Tally
 from hsmkms.service.admission import Admission
 from hsmkms.service.answering import FailureSchedule
 from hsmkms.service.auditing import Trail
@@ -53,6 +55,7 @@ from hsmkms.web.app import Health, Limits, build_app
 from hsmkms.web.server import serve, tls_context
 from hsmkms.wiring.adapters import LoopTimer, SystemClock, opened_store, ready_deployment
 from hsmkms.wiring.boot_clock import ClockFile, SystemBootClock
+from hsmkms.wiring.metrics import Watched, show
 
 if TYPE_CHECKING:
     import ssl
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
 
     from hsmkms.config import Settings
     from hsmkms.core.custody import Deployment
+    from hsmkms.core.metering import Meter
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.dialects.base import Dialect
     from hsmkms.hsm.handover import OfferedHost
@@ -82,9 +86,10 @@ class _Parts:
     sweeper: Sweeper
     trail: Trail
     sealer: Sealer
+    admission: Admission
 
 
-def _assemble(settings: Settings, store: SqlStore, hsm: HostPool, deployment: Deployment) -> _Parts:
+def _assemble(settings: Settings, store: SqlStore, hsm: HostPool, deployment: Deployment, meter: Meter) -> _Parts:
     clock, timer, edition, importing = SystemClock(), LoopTimer(), settings.edition, settings.import_
     pairs = PairPool(
         hsm, edition, ready_pairs=importing.ready_pairs, patience_seconds=settings.hsm.verb_timeout_seconds
@@ -119,12 +124,13 @@ def _assemble(settings: Settings, store: SqlStore, hsm: HostPool, deployment: De
         admission=_admission(settings),
         failures=failures,
         trail=Trail(store, clock, timer),
+        meter=meter,
     )
     service = Service(edition, offer, use_cases, guards)
     due = DueTime(clock, SystemBootClock(), ClockFile.beside(settings))
     sweeper = Sweeper(store, clock, due, credentials, parameters_valid_seconds=importing.parameters_valid_seconds)
-    sealer = Sealer(store, store, hsm, timer, deployment.deployment_id)
-    return _Parts(service, pairs, sweeper, guards.trail, sealer)
+    sealer = Sealer(store, store.trail(), hsm, timer, deployment.deployment_id)
+    return _Parts(service, pairs, sweeper, guards.trail, sealer, guards.admission)
 
 
 def _limits(settings: Settings, timer: LoopTimer) -> RateLimits:
@@ -210,8 +216,16 @@ class _Arrivals:
         _logger.info("serving", extra={"token": report.token.label, "algorithms": offered, "ciphers": ciphers})
 
 
-async def serve_web(settings: Settings, listening: socket.socket, control: socket.socket) -> None:
+async def serve_web(
+    settings: Settings, listening: socket.socket, control: socket.socket, counted: socket.socket | None = None
+) -> None:
     """Serve until SIGTERM.
+
+    Args:
+        settings: what is served.
+        listening: where callers come.
+        control: our end of the way to the supervisor.
+        counted: where Prometheus comes; None: nothing is counted.
 
     Raises:
         OperatorFault: the installation is wrong.
@@ -219,17 +233,20 @@ async def serve_web(settings: Settings, listening: socket.socket, control: socke
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     tls = _tls(settings)
-    async with opened_store(settings) as store:
+    tally = None if counted is None else Tally()
+    meter = tally or UNMETERED
+    async with opened_store(settings, meter) as store:
         end = WebEnd(control)
         deployment = await ready_deployment(store)
         limits = PoolLimits(verb_timeout_seconds=settings.hsm.verb_timeout_seconds)
-        pool = HostPool(deployment, limits, end.give_up, probe_first=True)
-        parts = _assemble(settings, store, pool, deployment)
+        pool = HostPool(deployment, limits, end.give_up, probe_first=True, meter=meter)
+        parts = _assemble(settings, store, pool, deployment, meter)
         app = build_app(
             _dialects(parts.service, settings),
             Limits(),
             _health(store, pool),
             behind_proxy=settings.listen.tls_terminated_by_proxy,
+            meter=meter,
         )
         serving = asyncio.create_task(serve(app, listening, tls, settings.listen.shutdown_seconds, stop))
         arrivals = _Arrivals(end, pool, settings.import_.wrapping_algorithms)
@@ -240,6 +257,9 @@ async def serve_web(settings: Settings, listening: socket.socket, control: socke
             asyncio.create_task(parts.trail.keep_writing()),
             asyncio.create_task(_after(arrivals.probed, parts.sealer.keep_sealing)),
         ]
+        if counted is not None and tally is not None:
+            watched = Watched(parts.admission, parts.pairs, parts.trail, parts.sealer, pool)
+            behind.append(asyncio.create_task(show(counted, settings.edition, tally, watched, store)))
         try:
             await _until_one_ends(serving, behind)
         finally:
@@ -300,6 +320,7 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--listen-fd", type=int, required=True)
     parser.add_argument("--control-fd", type=int, required=True)
+    parser.add_argument("--metrics-fd", type=int)
     arguments = parser.parse_args()
     die_with(arguments.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the supervisor
@@ -309,7 +330,8 @@ def main() -> None:
         log.configure(settings.log.level, "web")
         listening = socket.socket(fileno=arguments.listen_fd)
         control = socket.socket(fileno=arguments.control_fd)
-        asyncio.run(serve_web(settings, listening, control))
+        counted = None if arguments.metrics_fd is None else socket.socket(fileno=arguments.metrics_fd)
+        asyncio.run(serve_web(settings, listening, control, counted))
     except OperatorFault as fault:
         sys.stderr.write(f"hsmkms: {fault.message}\n")
         sys.exit(os.EX_CONFIG)

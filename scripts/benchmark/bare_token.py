@@ -22,11 +22,11 @@ from pkcs11 import MGF, KeyType, Mechanism, ObjectClass
 
 from hsmkms.core.wrapping import WRAPPING_KEY_BITS
 from hsmkms.hsm.host import logging_in, module, outside, templates
-from hsmkms.hsm.host.pairs import narrowed, subject_public_key_info
+from hsmkms.hsm.host.pairs import subject_public_key_info
 from hsmkms.hsm.host.session import TokenSession
 from hsmkms.hsm.process import die_with
 from hsmkms.hsm.settings import HostSettings
-from scripts.benchmark.measurements import TOKEN_GCM, TOKEN_UNWRAP
+from scripts.benchmark.measurements import TOKEN_GCM, TOKEN_KEYGEN, TOKEN_UNWRAP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     host: HostSettings
     operation: str
-    """`TOKEN_UNWRAP` or `TOKEN_GCM`."""
+    """`TOKEN_UNWRAP`, `TOKEN_GCM` or `TOKEN_KEYGEN`."""
     warm_up_seconds: float
     seconds: float
 
@@ -62,7 +62,7 @@ def main() -> None:
     die_with(parser.parse_args().parent)
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     bare = _Bare(_log_in(order.host))
-    operation = {TOKEN_UNWRAP: bare.unwrap, TOKEN_GCM: bare.encrypt}[order.operation]()
+    operation = {TOKEN_UNWRAP: bare.unwrap, TOKEN_GCM: bare.encrypt, TOKEN_KEYGEN: bare.generate}[order.operation]()
     _say(READY.encode())
     sys.stdin.buffer.readline()
     _repeat(operation, order.warm_up_seconds)
@@ -89,9 +89,9 @@ class _Bare:
     """A wrapping pair in the token, and material that was wrapped under it outside."""
 
     def __init__(self, session: pkcs11.Session) -> None:
-        ours = TokenSession(session)
+        self._session = ours = TokenSession(session)
         public, fresh = ours.generate_pair(WRAPPING_KEY_BITS)
-        self._private: Any = narrowed(ours, fresh)
+        self._private: Any = cast("Any", fresh).copy(templates.narrowing())  # python-pkcs11's own, which unwraps
         self._material = outside.throw_away(MATERIAL_BYTES)
         key = serialization.load_der_public_key(subject_public_key_info(ours, public))
         sha1 = hashes.SHA1()  # noqa: S303 - OAEP does not rest on SHA-1's collision resistance (NIST SP 800-131A r2)
@@ -135,6 +135,15 @@ class _Bare:
         first = next(ivs).to_bytes(_IV_BYTES, "big")
         if encrypted(first) != AESGCM(self._material).encrypt(first, data, None):
             raise SystemExit("what the token encrypts is not what AES-256-GCM makes of it")
+        return operation
+
+    def generate(self) -> Callable[[], None]:
+        """Return C_GenerateKeyPair, RSA-2048, to session objects, and C_DestroyObject of both."""
+
+        def operation() -> None:
+            for half in self._session.generate_pair(WRAPPING_KEY_BITS):
+                half.destroy()
+
         return operation
 
 

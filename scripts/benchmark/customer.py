@@ -1,4 +1,4 @@
-"""A customer of the service: keys of his own, requests that are ready to be sent, and what the answers must be.
+"""A customer of the service: keys of his own, and import requests that are ready to be sent.
 
 Each key has material of its own. The first import of each is not measured; every measured one brings the same material
 again, with an import token and a ciphertext of its own, which costs the service the same steps.
@@ -13,33 +13,27 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hsmkms.core import ciphertexts, records
-from hsmkms.core.errors import CiphertextInvalid
-from hsmkms.core.ids import AccountName, KeyId
-from hsmkms.core.material import Edition
 from hsmkms.core.tickets import MOST_LIVE_TICKETS
 from hsmkms.core.wrapping import WRAPPING_KEY_SPEC, WrappingAlgorithm
-from scripts.benchmark.load import Answered, Asked, SubjectT
+from scripts.benchmark.child import HOST
+from scripts.benchmark.load import Answered, Asked, SubjectT, connected
 from scripts.benchmark.trouble import WrongAnswerError
-from scripts.benchmark.wire import opened
+from scripts.benchmark.wire import Signer, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from scripts.benchmark.load import Load
-    from scripts.benchmark.wire import Signer
+    from scripts.benchmark.load import Step
+    from scripts.benchmark.service import Instance
+    from scripts.benchmark.wire import Connection
 
 MATERIAL_BYTES: Final = 32
-PLAINTEXT_BYTES: Final = 32
 _EXTERNAL: Final = 2
-_DIFFERENT_REQUESTS: Final = 1024
-"""Encrypt requests that are signed before the clock starts; then they come round again."""
+_CONNECTIONS: Final = 16
+"""For what is prepared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +44,36 @@ class CustomerKey:
     material: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Encryption:
-    """What an Encrypt request asked for."""
-
-    key: CustomerKey
-    plaintext: bytes = field(repr=False)
-
-
 @dataclass(slots=True)
 class Customer:
     """One account, which prepares its requests over connections of its own."""
 
     account: str
     signer: Signer
-    connected: Callable[[], AbstractAsyncContextManager[Load]]
-    """New connections each time: the service closes those that are idle for long."""
+    port: int
     keys: list[CustomerKey] = field(default_factory=list)
     _public_keys: dict[str, rsa.RSAPublicKey] = field(default_factory=dict)
 
-    async def all(self, stock: Iterable[Asked[SubjectT]]) -> list[Answered[SubjectT]]:
+    @classmethod
+    def of(cls, instance: Instance) -> Customer:
+        """Return the account of an instance that was just made."""
+        return cls(instance.account, Signer(f"{HOST}:{instance.port}", instance.credential), instance.port)
+
+    async def all(self, stock: Iterable[Step[SubjectT]]) -> list[Answered[SubjectT]]:
         """Send the whole stock and return the answers."""
-        async with self.connected() as load:
+        # New connections each time: the service closes those that are idle for long.
+        async with connected(self.port, _CONNECTIONS) as load:
             return await load.all(stock)
+
+    async def create_keys(self, number: int) -> list[CustomerKey]:
+        """Create so many keys, which hold no material yet, and return them with what is to be imported."""
+        name = secrets.token_hex(4)
+        asked = (  # signed when it is sent: a signature lives 300 s
+            Asked(self.signer.request("CreateKey", Alias=f"bench-{name}-{each}", Type=_EXTERNAL), None)
+            for each in range(number)
+        )
+        made = [str(opened(each.body)["KeyId"]) for each in await self.all(asked)]
+        return [CustomerKey(key_id, secrets.token_bytes(MATERIAL_BYTES)) for key_id in made]
 
     async def have_keys(self, number: int) -> float:
         """Create keys and import their material until there are `number` of them.
@@ -80,13 +81,7 @@ class Customer:
         Returns:
             How many imports a second that took; 0 if there were enough already.
         """
-        name = secrets.token_hex(4)
-        asked = (  # signed when it is sent: a signature lives 300 s
-            Asked(self.signer.request("CreateKey", Alias=f"bench-{name}-{each}", Type=_EXTERNAL), None)
-            for each in range(number - len(self.keys))
-        )
-        made = [str(opened(each.body)["KeyId"]) for each in await self.all(asked)]
-        fresh = [CustomerKey(key_id, secrets.token_bytes(MATERIAL_BYTES)) for key_id in made]
+        fresh = await self.create_keys(number - len(self.keys))
         stock = await self._imports(fresh)
         begin = time.perf_counter()
         answers = await self.all(stock)
@@ -99,18 +94,31 @@ class Customer:
         """Return how many keys so many import tokens need at a time."""
         return -(-imports // MOST_LIVE_TICKETS)
 
+    def parameters(self, keys: Sequence[CustomerKey]) -> Iterator[Asked[CustomerKey]]:
+        """Return requests for import parameters, one for each of `keys`; each is signed when it is taken."""
+        wish = {"WrappingAlgorithm": WrappingAlgorithm.RSAES_OAEP_SHA_1.value, "WrappingKeySpec": WRAPPING_KEY_SPEC}
+        for key in keys:
+            yield Asked(self.signer.request("GetParametersForImport", KeyId=key.key_id, **wish), key)
+
     async def imports(self, number: int) -> list[Asked[CustomerKey]]:
         """Return so many import requests, each with a token of its own and the requests of one key far apart."""
         return await self._imports(list(islice(cycle(self.keys), number)))
 
     async def _imports(self, keys: Sequence[CustomerKey]) -> list[Asked[CustomerKey]]:
-        wish = {"WrappingAlgorithm": WrappingAlgorithm.RSAES_OAEP_SHA_1.value, "WrappingKeySpec": WRAPPING_KEY_SPEC}
-        asked = (Asked(self.signer.request("GetParametersForImport", KeyId=key.key_id, **wish), key) for key in keys)
-        return [self._import(each) for each in await self.all(asked)]
+        return [self.import_of(each) for each in await self.all(self.parameters(keys))]
 
-    def _import(self, issued: Answered[CustomerKey]) -> Asked[CustomerKey]:
+    def ceremonies(self, keys: Sequence[CustomerKey]) -> Iterator[Ceremony]:
+        """Return whole ceremonies without end, with these keys in turn."""
+        return cycle([Ceremony(asked, self) for asked in self.parameters(keys)])
+
+    def import_of(self, issued: Answered[CustomerKey]) -> Asked[CustomerKey]:
+        """Wrap the key's material by the parameters of an answer, and return the import request.
+
+        Raises:
+            WrongAnswerError: it is no answer with parameters.
+        """
         parameters = opened(issued.body)
-        wrapped = self._public_key(parameters["PublicKey"]).encrypt(issued.subject.material, _oaep())
+        wrapped = self._public_key(parameters["PublicKey"]).encrypt(issued.subject.material, _OAEP)
         request = self.signer.request(
             "ImportKeyMaterial",
             KeyId=issued.subject.key_id,
@@ -127,43 +135,20 @@ class Customer:
             self._public_keys[text] = key
         return self._public_keys[text]
 
-    def encryptions(self, keys: Sequence[CustomerKey]) -> Iterator[Asked[Encryption]]:
-        """Return Encrypt requests without end, of 32 bytes each, with these keys in turn."""
-        ready = []
-        for key in islice(cycle(keys), _DIFFERENT_REQUESTS):
-            plaintext = secrets.token_bytes(PLAINTEXT_BYTES)
-            text = base64.b64encode(plaintext).decode("ascii")
-            request = self.signer.request("Encrypt", KeyId=key.key_id, Plaintext=text)
-            ready.append(Asked(request, Encryption(key, plaintext)))
-        return cycle(ready)
 
-    def check_encryptions(self, answers: Iterable[Answered[Encryption]]) -> None:
-        """Open every ciphertext with the key's material, as only its owner can, outside of any token.
+@dataclass(frozen=True, slots=True)
+class Ceremony:
+    """Get parameters, wrap, import: one after the other on one connection."""
 
-        Raises:
-            WrongAnswerError: one is not what was asked for, or two have the same IV.
-        """
-        ivs: set[tuple[str, bytes]] = set()
-        for answer in answers:
-            wanted, response = answer.subject, opened(answer.body)
-            try:
-                ciphertext = ciphertexts.parse(base64.b64decode(str(response["CiphertextBlob"]), validate=True))
-                found = self._opened(wanted.key, ciphertext)
-            except (KeyError, ValueError, CiphertextInvalid, InvalidTag) as error:
-                raise WrongAnswerError("Encrypt: a ciphertext does not open with the imported material") from error
-            if found != wanted.plaintext or response["KeyId"] != wanted.key.key_id:
-                raise WrongAnswerError("Encrypt: a ciphertext holds something else than was asked for")
-            place = (wanted.key.key_id, ciphertext.iv)
-            if place in ivs:
-                raise WrongAnswerError("Encrypt: two ciphertexts of a key have the same IV")
-            ivs.add(place)
+    asked: Asked[CustomerKey]
+    customer: Customer
 
-    def _opened(self, key: CustomerKey, ciphertext: ciphertexts.Ciphertext) -> bytes:
-        head = ciphertext.head
-        owner = records.of_material(AccountName(self.account), KeyId(key.key_id), Edition.FIPS, head.generation)
-        authenticated = ciphertexts.authenticated(owner, head, ciphertexts.NO_CONTEXT)
-        padded = AESGCM(key.material).decrypt(ciphertext.iv, ciphertext.sealed, authenticated)
-        return ciphertexts.unpadded(padded).reveal()
+    async def on(self, connection: Connection) -> Answered[CustomerKey]:
+        """Do all of it, and return the answer to the import, with the time that all of it took."""
+        issued = await self.asked.on(connection)
+        imported = await self.customer.import_of(issued).on(connection)
+        begin = issued.at - issued.seconds
+        return Answered(imported.subject, imported.body, imported.at, imported.at - begin)
 
 
 def check_imports(answers: Iterable[Answered[CustomerKey]]) -> None:
@@ -176,6 +161,21 @@ def check_imports(answers: Iterable[Answered[CustomerKey]]) -> None:
         opened(answer.body)
 
 
-def _oaep() -> padding.OAEP:
-    sha1 = hashes.SHA1()  # noqa: S303 - OAEP does not rest on SHA-1's collision resistance (NIST SP 800-131A r2)
-    return padding.OAEP(padding.MGF1(sha1), sha1, label=None)
+def check_parameters(answers: Iterable[Answered[CustomerKey]]) -> None:
+    """Look at every answer to a request for import parameters.
+
+    Raises:
+        WrongAnswerError: one is for another key, or two have the same import token or the same wrapping key.
+    """
+    seen: set[str] = set()
+    for answer in answers:
+        response = opened(answer.body)
+        if response["KeyId"] != answer.subject.key_id or not seen.isdisjoint(
+            found := (response["ImportToken"], response["PublicKey"])
+        ):
+            raise WrongAnswerError("GetParametersForImport: parameters of another key, or given out before")
+        seen.update(found)
+
+
+_SHA1: Final = hashes.SHA1()  # noqa: S303 - OAEP does not rest on SHA-1's collision resistance (NIST SP 800-131A r2)
+_OAEP: Final = padding.OAEP(padding.MGF1(_SHA1), _SHA1, label=None)

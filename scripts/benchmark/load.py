@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
+from scripts.benchmark.child import HOST
 from scripts.benchmark.measurements import Latency, Measurement
 from scripts.benchmark.trouble import WrongAnswerError
+from scripts.benchmark.wire import Connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-
-    from scripts.benchmark.wire import Connection
 
 _PATIENCE_SECONDS: Final = 60.0
 """How much longer than it was to last a load may take before the service counts as hung."""
@@ -30,6 +30,13 @@ class Asked(Generic[SubjectT]):
     request: bytes
     subject: SubjectT
 
+    async def on(self, connection: Connection) -> Answered[SubjectT]:
+        """Send it, and return the answer."""
+        sent = time.perf_counter()
+        body = await connection.ask(self.request)
+        now = time.perf_counter()
+        return Answered(self.subject, body, now, now - sent)
+
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[SubjectT]):
@@ -39,6 +46,13 @@ class Answered(Generic[SubjectT]):
     body: bytes
     at: float
     seconds: float
+
+
+class Step(Protocol[SubjectT]):
+    """What a connection does before it does the next: one request, or several that belong together."""
+
+    async def on(self, connection: Connection) -> Answered[SubjectT]:
+        """Do it, and return the last answer, with the time that all of it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +69,41 @@ class Window:
         return self.end - self.begin
 
 
-def measured(name: str, concurrency: int, answers: Iterable[Answered[SubjectT]], window: Window) -> Measurement:
-    """Return what the answers inside of the window come to.
+def measured(
+    name: str, concurrency: int, answers: Iterable[Answered[SubjectT]], *windows: Window, keys: int | None = None
+) -> Measurement:
+    """Return what the answers inside of the windows come to.
 
     Raises:
         WrongAnswerError: there is none.
     """
-    inside = [each.seconds for each in answers if window.begin <= each.at < window.end]
+    inside = [each.seconds for each in answers if any(window.begin <= each.at < window.end for window in windows)]
+    seconds = sum(window.seconds for window in windows)
     if not inside:
-        raise WrongAnswerError(f"{name}: the service gave no answer within {window.seconds:.1f} s")
-    cpu = {part: used / window.seconds for part, used in window.cpu_seconds.items()}
-    return Measurement(name, concurrency, len(inside), window.seconds, Latency.of(inside), cpu)
+        raise WrongAnswerError(f"{name}: the service gave no answer within {seconds:.1f} s")
+    cpu = {part: sum(each.cpu_seconds[part] for each in windows) / seconds for part in windows[0].cpu_seconds}
+    return Measurement(name, concurrency, len(inside), seconds, Latency.of(inside), cpu, keys=keys)
+
+
+@asynccontextmanager
+async def connected(port: int, connections: int) -> AsyncIterator[Load]:
+    """Open so many connections to a server on 127.0.0.1, for the block."""
+    async with AsyncExitStack() as stack:
+        opened = []
+        for _ in range(connections):
+            connection = await Connection.open(HOST, port)
+            stack.callback(connection.close)
+            opened.append(connection)
+        yield Load(tuple(opened))
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Connections to one service."""
+    """Connections to one server."""
 
     connections: Sequence[Connection]
 
-    async def all(self, stock: Iterable[Asked[SubjectT]]) -> list[Answered[SubjectT]]:
+    async def all(self, stock: Iterable[Step[SubjectT]]) -> list[Answered[SubjectT]]:
         """Send the whole stock and return the answers, in the order in which they came."""
         answers: list[Answered[SubjectT]] = []
         async with _patience(0):
@@ -82,9 +111,16 @@ class Load:
             await _all([_send(each, left, answers) for each in self.connections])
         return answers
 
+    async def whole(self, stock: Iterable[Step[SubjectT]]) -> tuple[list[Answered[SubjectT]], Window]:
+        """Send the whole stock, of which all counts; what CPU time that takes is not asked for."""
+        with _no_collections():
+            begin = time.perf_counter()
+            answers = await self.all(stock)
+            return answers, Window(begin, time.perf_counter(), {})
+
     async def timed(
         self,
-        stock: Iterable[Asked[SubjectT]],
+        stock: Iterable[Step[SubjectT]],
         warm_up_seconds: float,
         seconds: float,
         cpu_seconds: Callable[[], Mapping[str, float]],
@@ -117,14 +153,14 @@ class Load:
 class _Ending(Generic[SubjectT]):
     """A stock that says when nothing is left of it, and can be closed before."""
 
-    def __init__(self, stock: Iterable[Asked[SubjectT]]) -> None:
+    def __init__(self, stock: Iterable[Step[SubjectT]]) -> None:
         self._left = iter(stock)
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def __iter__(self) -> Iterator[Asked[SubjectT]]:
+    def __iter__(self) -> Iterator[Step[SubjectT]]:
         return self
 
-    def __next__(self) -> Asked[SubjectT]:
+    def __next__(self) -> Step[SubjectT]:
         if not self.over.done():
             try:
                 return next(self._left)
@@ -138,12 +174,9 @@ class _Ending(Generic[SubjectT]):
             self.over.set_result(None)
 
 
-async def _send(connection: Connection, stock: Iterator[Asked[SubjectT]], answers: list[Answered[SubjectT]]) -> None:
-    for asked in stock:
-        sent = time.perf_counter()
-        body = await connection.ask(asked.request)
-        now = time.perf_counter()
-        answers.append(Answered(asked.subject, body, now, now - sent))
+async def _send(connection: Connection, stock: Iterator[Step[SubjectT]], answers: list[Answered[SubjectT]]) -> None:
+    for step in stock:
+        answers.append(await step.on(connection))  # noqa: PERF401 - what came before a wrong answer is kept
 
 
 async def _all(sendings: Iterable[Coroutine[None, None, None]]) -> None:

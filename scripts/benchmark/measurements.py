@@ -1,4 +1,4 @@
-"""What was measured, and every ratio that is derived from it."""
+"""What was measured."""
 
 from __future__ import annotations
 
@@ -11,10 +11,27 @@ if TYPE_CHECKING:
 
 TOKEN_UNWRAP: Final = "token_unwrap"  # noqa: S105 - a measurement's name
 TOKEN_GCM: Final = "token_gcm"  # noqa: S105 - as above
+TOKEN_KEYGEN: Final = "token_keygen"  # noqa: S105 - as above
+SYNC: Final = "sync"
 IMPORT: Final = "import"
+CEREMONY: Final = "ceremony"
+CEREMONY_PAIR_EACH: Final = "ceremony_pair_each"
 ENCRYPT: Final = "encrypt"
 ENCRYPT_SPREAD: Final = "encrypt_spread"
-SYNC: Final = "sync"
+DATA_KEY: Final = "data_key"
+PARAMETERS_WARM: Final = "parameters_warm"
+PARAMETERS_DRY: Final = "parameters_dry"
+IMPORT_AMONG: Final = "import_among"
+ENCRYPT_AMONG: Final = "encrypt_among"
+ENCRYPT_ANY: Final = "encrypt_any"
+OPENBAO_IMPORT: Final = "openbao_import"
+OPENBAO_ENCRYPT: Final = "openbao_encrypt"
+OPENBAO_DATA_KEY: Final = "openbao_data_key"
+START_SECONDS: Final = "start_seconds"
+WEB_MEMORY_MIB: Final = "web_memory_mib"
+
+BY_THEMSELVES: Final = frozenset({TOKEN_UNWRAP, TOKEN_GCM, TOKEN_KEYGEN, SYNC})
+"""Token and disk: measured at the start and at the end, and shown as the mean of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +60,42 @@ class Measurement:
     cpu: Mapping[str, float] = field(default_factory=dict)
     """Cores that each part kept busy: 1.0 is one core, all the time."""
     unit: str = "1/s"
+    keys: int | None = None
+    """How many keys the database held, where that is what differs."""
 
     @property
     def rate(self) -> float:
         """Return operations a second."""
         return self.count / self.seconds
 
+    @property
+    def label(self) -> str:
+        """Return what tells its rate from all others of a run."""
+        if self.name in BY_THEMSELVES:
+            return self.name
+        return f"{_among(self.name, self.keys)}_c{self.concurrency}"
+
 
 @dataclass(frozen=True, slots=True)
-class RatioRule:
-    """A ratio by its name: the rate of `part` to that of `whole`."""
+class Figure:
+    """One number that is no rate; its name says the unit."""
 
     name: str
-    part: str
-    whole: str
+    value: float
+    keys: int
 
-
-RATIO_RULES: Final = (
-    RatioRule("import_vs_unwrap", IMPORT, TOKEN_UNWRAP),
-    RatioRule("encrypt_vs_gcm", ENCRYPT, TOKEN_GCM),
-    RatioRule("encrypt_spread_vs_gcm", ENCRYPT_SPREAD, TOKEN_GCM),
-)
+    @property
+    def label(self) -> str:
+        """Return what tells it from all others of a run."""
+        return _among(self.name, self.keys)
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All measurements of one run."""
+    """All that was measured in one run."""
 
     measurements: Sequence[Measurement]
+    figures: Sequence[Figure] = ()
 
     def named(self, name: str) -> list[Measurement]:
         """Return the measurements of one name, in the order in which they were made."""
@@ -84,41 +109,22 @@ class Results:
     def drift(self, name: str) -> float:
         """Return by how much the fastest measurement of one name exceeds the slowest: 0.1 is a tenth."""
         rates = [each.rate for each in self.named(name)]
-        return max(rates) / min(rates) - 1
-
-    def ratio(self, point: Measurement) -> float | None:
-        """Return the ratio that `point` has to the token; None for the token itself."""
-        for rule in RATIO_RULES:
-            if rule.part == point.name and self.named(rule.whole):
-                return point.rate / self.reference(rule.whole)
-        return None
-
-    def ratios(self) -> dict[str, float]:
-        """Return each ratio at each concurrency, `NAME_cN`, and that of the highest concurrency as `NAME`."""
-        found: dict[str, float] = {}
-        for rule in RATIO_RULES:
-            for point in sorted(self.named(rule.part), key=lambda each: each.concurrency):
-                ratio = self.ratio(point)
-                if ratio is not None:
-                    found[f"{rule.name}_c{point.concurrency}"] = found[rule.name] = ratio
-        return found
+        return max(rates) / min(rates) - 1 if rates else 0.0
 
     def rates(self) -> dict[str, float]:
-        """Return the service's rates as `NAME_cN`, the others, each a mean, as `NAME`."""
-        parts = {rule.part for rule in RATIO_RULES}
+        """Return every rate by its label."""
         return {
-            f"{each.name}_c{each.concurrency}" if each.name in parts else each.name: (
-                each.rate if each.name in parts else self.reference(each.name)
-            )
+            each.label: self.reference(each.name) if each.name in BY_THEMSELVES else each.rate
             for each in self.measurements
         }
 
-    def document(self, machine: Mapping[str, str]) -> dict[str, Any]:
+    def document(self, machine: Mapping[str, str], ratios: Mapping[str, float | None]) -> dict[str, Any]:
         """Return all of it as JSON has it; `machine` is where it was measured."""
         return {
             "machine": dict(machine),
-            "ratios": self.ratios(),
+            "ratios": dict(ratios),
             "rates": self.rates(),
+            "figures": {each.label: each.value for each in self.figures},
             "measurements": [{**asdict(each), "rate": each.rate} for each in self.measurements],
         }
 
@@ -126,3 +132,7 @@ class Results:
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """Return the smallest value that at least `percent` of the `ordered` ones do not exceed (nearest rank)."""
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+def _among(name: str, keys: int | None) -> str:
+    return name if keys is None else f"{name}_{keys}_keys"

@@ -1,60 +1,27 @@
-"""The points of a run, in their order."""
+"""A whole run, in its order."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from scripts.benchmark import disk
-from scripts.benchmark.customer import Customer, check_imports
-from scripts.benchmark.load import Load, measured
-from scripts.benchmark.measurements import ENCRYPT, ENCRYPT_SPREAD, IMPORT, TOKEN_GCM, TOKEN_UNWRAP, Results
-from scripts.benchmark.service import HOST, Instance
+from scripts.benchmark import disk, growth, openbao, openbao_points, pair_points, service_points
+from scripts.benchmark.customer import Customer
+from scripts.benchmark.measurements import TOKEN_GCM, TOKEN_KEYGEN, TOKEN_UNWRAP, Measurement, Results
+from scripts.benchmark.service import MANY_PAIRS, Instance
+from scripts.benchmark.stand import Stand
 from scripts.benchmark.token_rates import BareToken, make_token
-from scripts.benchmark.wire import Connection, Signer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from scripts.benchmark.customer import CustomerKey
-    from scripts.benchmark.measurements import Measurement
-    from scripts.benchmark.service import Service
+    from scripts.benchmark.plan import Plan, Watcher
 
-SECONDS: Final = 5.0
-CONCURRENCIES: Final = (1, 8, 32)
-SPREAD_KEYS: Final = 64
-"""Fewer than a host keeps at hand, so that they are unsealed once a minute and not with each use."""
-_PREPARING_CONNECTIONS: Final = 16
-_HEADROOM: Final = 1.6
-"""How many more import tokens are issued for a point than the rate seen so far would use up."""
-_LEAST_IMPORTS: Final = 50
 _DISK_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to measure."""
-
-    seconds: float = SECONDS
-    """For one point."""
-    warm_up_seconds: float = 1.0
-    concurrencies: Sequence[int] = CONCURRENCIES
-    spread_keys: int = SPREAD_KEYS
-    """Over how many keys Encrypt is spread."""
-
-
-class Watcher(Protocol):
-    """Who is told how far a run is."""
-
-    def begin(self, steps: int) -> None:
-        """Take how many steps there will be."""
-
-    def step(self, what: str) -> None:
-        """Take what is done next."""
+_MACHINE_STEPS: Final = 4
+_PAIR_HOSTS: Final = 1
+"""What makes wrapping pairs, in the service: compared with as many processes that do nothing else."""
 
 
 async def run(plan: Plan, folder: Path, watcher: Watcher) -> Results:
@@ -63,98 +30,58 @@ async def run(plan: Plan, folder: Path, watcher: Watcher) -> Results:
     Raises:
         BenchError: there are no figures.
     """
-    watcher.begin(2 * 3 + 2 + 4 * len(plan.concurrencies))
-    watcher.step("make a token and an instance")
+    peer_steps = 0 if plan.openbao is None else 1 + openbao_points.steps(plan)
+    own_steps = 1 + service_points.steps(plan) + 1 + pair_points.STEPS + growth.steps(plan)
+    watcher.begin(1 + 2 * _MACHINE_STEPS + own_steps + peer_steps)
+    watcher.step("make a token, and an instance")
     instance = await Instance.make(folder / "service")
-    settings = await asyncio.to_thread(make_token, folder / "bare")
-    bare = BareToken(settings, instance.hosts)
-    results = await _of_machine(plan, folder, bare, watcher)
-    watcher.step("start the service, import the first keys")
-    async with instance.serving() as service:
-        customer = _customer(instance)
-        bench = _ServiceBench(plan, service, customer, watcher)
-        results += await bench.imports()
-        results += await bench.encryptions(ENCRYPT, customer.keys[:1])
-        results += await bench.encryptions(ENCRYPT_SPREAD, customer.keys[: plan.spread_keys])
-    results += await _of_machine(plan, folder, bare, watcher)
-    return Results(tuple(results))
-
-
-async def _of_machine(plan: Plan, folder: Path, bare: BareToken, watcher: Watcher) -> list[Measurement]:
-    """Measure the token and the disk by themselves."""
-    found = []
-    for operation in (TOKEN_UNWRAP, TOKEN_GCM):
-        watcher.step(f"the token by itself: {operation}")
-        found.append(await bare.measure(operation, plan.warm_up_seconds, plan.seconds))
-    watcher.step("the disk by itself")
-    return [*found, await asyncio.to_thread(disk.measure, folder, min(plan.seconds, _DISK_SECONDS))]
-
-
-def _customer(instance: Instance) -> Customer:
-    signer = Signer(f"{HOST}:{instance.port}", instance.credential)
-    return Customer(instance.account, signer, partial(_load, instance.port, _PREPARING_CONNECTIONS))
-
-
-@asynccontextmanager
-async def _load(port: int, connections: int) -> AsyncIterator[Load]:
-    async with AsyncExitStack() as stack:
-        opened = []
-        for _ in range(connections):
-            connection = await Connection.open(HOST, port)
-            stack.callback(connection.close)
-            opened.append(connection)
-        yield Load(tuple(opened))
+    bare = await asyncio.to_thread(make_token, folder / "bare")
+    bench = _Bench(plan, folder, watcher, BareToken(bare, instance.hosts), BareToken(bare, _PAIR_HOSTS))
+    found = await bench.machine()
+    found += await bench.service(instance)
+    if plan.openbao is not None:
+        found += await bench.openbao(plan.openbao)
+    found += await bench.pairs()
+    grown, figures = await growth.measure(plan, folder, watcher)
+    return Results((*found, *grown, *await bench.machine()), tuple(figures))
 
 
 @dataclass(frozen=True, slots=True)
-class _ServiceBench:
-    """A running service under load."""
-
+class _Bench:
     plan: Plan
-    service: Service
-    customer: Customer
+    folder: Path
     watcher: Watcher
+    token: BareToken
+    token_for_pairs: BareToken
 
-    async def imports(self) -> list[Measurement]:
-        """Measure ImportKeyMaterial at each concurrency, with the import tokens issued before."""
-        lasting = self.plan.warm_up_seconds + self.plan.seconds
-        rate = await self.customer.have_keys(self.plan.spread_keys)
-        found: list[Measurement] = []
-        for concurrency in self.plan.concurrencies:
-            number = max(_LEAST_IMPORTS, 4 * concurrency, round(rate * lasting * _HEADROOM))
-            self.watcher.step(f"{number} import tokens for {IMPORT} at c = {concurrency}")
-            await self.customer.have_keys(self.customer.keys_for(number))
-            stock = await self.customer.imports(number)
-            self.watcher.step(f"{IMPORT} at c = {concurrency}")
-            await self.service.until_idle()
-            async with _load(self.service.port, concurrency) as load:
-                answers, window = await load.timed(
-                    stock, self.plan.warm_up_seconds, self.plan.seconds, self.service.cpu_seconds
-                )
-            check_imports(answers)
-            found.append(measured(IMPORT, concurrency, answers, window))
-            rate = max(rate, found[-1].rate)
-        await self._check_materials()
-        return found
+    async def machine(self) -> list[Measurement]:
+        """Measure token and disk by themselves."""
+        plan, found = self.plan, []
+        for operation, token, seconds in (
+            (TOKEN_UNWRAP, self.token, plan.seconds),
+            (TOKEN_GCM, self.token, plan.seconds),
+            (TOKEN_KEYGEN, self.token_for_pairs, plan.keygen_seconds),
+        ):
+            self.watcher.step(f"the token by itself: {operation}")
+            found.append(await token.measure(operation, plan.warm_up_seconds, seconds))
+        self.watcher.step("the disk by itself")
+        return [*found, await asyncio.to_thread(disk.measure, self.folder, min(plan.seconds, _DISK_SECONDS))]
 
-    async def _check_materials(self) -> None:
-        """Encrypt with every key: it holds what its owner imported."""
-        keys = self.customer.keys
-        requests = self.customer.encryptions(keys)
-        stock = [next(requests) for _ in range(len(keys))]
-        self.customer.check_encryptions(await self.customer.all(stock))
+    async def service(self, instance: Instance) -> list[Measurement]:
+        """Measure the service with many import tokens for each wrapping pair."""
+        self.watcher.step("start the service")
+        async with instance.serving() as service:
+            return await service_points.measure(Stand(self.plan, service, self.watcher), Customer.of(instance))
 
-    async def encryptions(self, name: str, keys: Sequence[CustomerKey]) -> list[Measurement]:
-        """Measure Encrypt with these keys in turn at each concurrency."""
-        found = []
-        for concurrency in self.plan.concurrencies:
-            self.watcher.step(f"{name} at c = {concurrency}")
-            requests = self.customer.encryptions(keys)
-            await self.service.until_idle()
-            async with _load(self.service.port, concurrency) as load:
-                answers, window = await load.timed(
-                    requests, self.plan.warm_up_seconds, self.plan.seconds, self.service.cpu_seconds
-                )
-            self.customer.check_encryptions(answers)
-            found.append(measured(name, concurrency, answers, window))
-        return found
+    async def pairs(self) -> list[Measurement]:
+        """Measure the service with a wrapping pair for each import token."""
+        self.watcher.step("start the service with a wrapping pair for each import token")
+        instance = await Instance.make(self.folder / "pairs", tickets_per_pair=1, ready_pairs=MANY_PAIRS)
+        async with instance.serving() as service:
+            return await pair_points.measure(Stand(self.plan, service, self.watcher), Customer.of(instance))
+
+    async def openbao(self, program: Path) -> list[Measurement]:
+        """Measure the peer."""
+        self.watcher.step("start OpenBao")
+        async with openbao.serving(program, self.folder / "openbao") as server:
+            return await openbao_points.measure(Stand(self.plan, server, self.watcher), server)

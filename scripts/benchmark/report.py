@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -10,28 +11,66 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from scripts.benchmark.measurements import ENCRYPT, ENCRYPT_SPREAD, IMPORT, SYNC, TOKEN_GCM, TOKEN_UNWRAP
-from scripts.benchmark.service import CLIENT, HOSTS, OTHERS, SETTINGS, WEB
+from scripts.benchmark import ratios
+from scripts.benchmark.cpu import CLIENT, HOSTS, OTHERS, WEB
+from scripts.benchmark.measurements import (
+    CEREMONY,
+    CEREMONY_PAIR_EACH,
+    DATA_KEY,
+    ENCRYPT,
+    ENCRYPT_AMONG,
+    ENCRYPT_ANY,
+    ENCRYPT_SPREAD,
+    IMPORT,
+    IMPORT_AMONG,
+    OPENBAO_DATA_KEY,
+    OPENBAO_ENCRYPT,
+    OPENBAO_IMPORT,
+    PARAMETERS_DRY,
+    PARAMETERS_WARM,
+    START_SECONDS,
+    SYNC,
+    TOKEN_GCM,
+    TOKEN_KEYGEN,
+    TOKEN_UNWRAP,
+    WEB_MEMORY_MIB,
+)
+from scripts.benchmark.service import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from scripts.benchmark.measurements import Measurement, Results
-    from scripts.benchmark.points import Watcher
+    from scripts.benchmark.plan import Watcher
 
 MOST_DRIFT: Final = 0.15
 """What the token's own rate may change by during a run before the ratios are called doubtful."""
 MOST_OTHERS: Final = 0.25
 """Cores that others may keep busy meanwhile; the kernel's own work for the disk and the network is part of it."""
-_WIDTH: Final = 100
+_WIDTH: Final = 120
 _PARTS: Final = (CLIENT, WEB, HOSTS, OTHERS)
+_SMALL_RATE: Final = 100
 TITLES: Final = {
     TOKEN_UNWRAP: "token: C_UnwrapKey",
     TOKEN_GCM: "token: C_Encrypt",
+    TOKEN_KEYGEN: "token: C_GenerateKeyPair",
     SYNC: "disk: write, fdatasync",
     IMPORT: "ImportKeyMaterial",
+    CEREMONY: "ceremony, 1000 tickets a pair",
+    CEREMONY_PAIR_EACH: "ceremony, 1 ticket a pair",
     ENCRYPT: "Encrypt, one key",
     ENCRYPT_SPREAD: "Encrypt, many keys",
+    DATA_KEY: "GenerateDataKey",
+    PARAMETERS_WARM: "GetParametersForImport, warm",
+    PARAMETERS_DRY: "GetParametersForImport, dry",
+    IMPORT_AMONG: "Import, ten of {:,} keys",
+    ENCRYPT_AMONG: "Encrypt, ten of {:,} keys",
+    ENCRYPT_ANY: "Encrypt, any of {:,} keys",
+    OPENBAO_IMPORT: "OpenBao: transit import",
+    OPENBAO_ENCRYPT: "OpenBao: transit encrypt",
+    OPENBAO_DATA_KEY: "OpenBao: transit data key",
+    START_SECONDS: "start to ready with {:,} keys, s",
+    WEB_MEMORY_MIB: "web process with {:,} keys, resident MiB",
 }
 
 
@@ -41,7 +80,7 @@ class _Line:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task = progress.add_task("", total=None)
-        self._begun = False
+        self._begun, self._step = False, ""
 
     def begin(self, steps: int) -> None:
         """Take how many steps there will be."""
@@ -51,24 +90,53 @@ class _Line:
         """Take what is done next."""
         self._progress.update(self._task, description=what, advance=1 if self._begun else 0)
         self._progress.refresh()
-        self._begun = True
+        self._begun, self._step = True, what
+
+    def detail(self, what: str) -> None:
+        """Take how far the step is."""
+        self._progress.update(self._task, description=f"{self._step}: {what}")
+        self._progress.refresh()
+
+
+class _Lines:
+    """A line for each step, where lines cannot be drawn anew: in a log."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._begin = time.monotonic()
+        self._steps = self._taken = 0
+
+    def begin(self, steps: int) -> None:
+        """Take how many steps there will be."""
+        self._steps = steps
+
+    def step(self, what: str) -> None:
+        """Take what is done next."""
+        self._taken += 1
+        seconds = time.monotonic() - self._begin
+        self._console.print(f"{seconds:4.0f} s  {self._taken}/{self._steps}  {what}", highlight=False)
+
+    def detail(self, what: str) -> None:
+        """Leave it: a log needs no more than the steps."""
 
 
 @contextmanager
 def watching() -> Iterator[Watcher]:
     """Show how far a run is, for the block."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
     columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(
-        *columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal
-    ) as progress:
+    with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
         yield _Line(progress)
 
 
 def show(results: Results, machine: Mapping[str, str]) -> None:
-    """Print the table, the machine below it, and a warning if the machine was not steady."""
+    """Print the tables, the machine below them, and a warning if the machine was not steady."""
     console = Console(width=_WIDTH)
     console.print(_table(results))
+    console.print(_ratios(results))
     console.print("machine: " + "; ".join(f"{name}: {fact}" for name, fact in machine.items()), highlight=False)
     console.print(f"settings: {SETTINGS}", highlight=False)
     for doubt in doubts(results):
@@ -77,7 +145,7 @@ def show(results: Results, machine: Mapping[str, str]) -> None:
 
 def doubts(results: Results) -> Iterator[str]:
     """Return why the ratios of a run may be worth little: the machine was not ours, or not the same all the time."""
-    for name in (TOKEN_UNWRAP, TOKEN_GCM):
+    for name in (TOKEN_UNWRAP, TOKEN_GCM):  # making pairs takes too many different times to tell
         drift = results.drift(name)
         if drift > MOST_DRIFT:
             yield f"the token's own rate ({TITLES[name]}) changed by {drift:.0%} during the run"
@@ -90,21 +158,39 @@ def _table(results: Results) -> Table:
     table = Table(
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
-        caption="client, web, hosts, others: cores that they kept busy",
+        caption="client, web, hosts, others: cores that they kept busy; of OpenBao, web is its one process",
     )
     table.add_column("operation", no_wrap=True)
-    for heading in ("at once", "/ token", "per s", "p50 ms", "p99 ms", *_PARTS):
-        table.add_column(heading, justify="right")
+    for heading in ("at once", "/ token", "/ OpenBao", "per s", "p50 ms", "p99 ms", *_PARTS):
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in results.measurements:
-        table.add_row(TITLES.get(each.name, each.name), str(each.concurrency), *_figures(results, each))
+        table.add_row(TITLES[each.name].format(each.keys), str(each.concurrency), *_figures(results, each))
     return table
 
 
 def _figures(results: Results, point: Measurement) -> list[str]:
-    ratio, latency = results.ratio(point), point.latency
+    latency = point.latency
     return [
-        "" if ratio is None else f"{ratio:#.3g}",
-        f"{point.rate:.0f}",
+        _ratio(ratios.to_token(results, point)),
+        _ratio(ratios.to_peer(results, point)),
+        f"{point.rate:.0f}" if point.rate >= _SMALL_RATE else f"{point.rate:.1f}",
         *(("", "") if latency is None else (f"{latency.p50:.1f}", f"{latency.p99:.1f}")),
         *(f"{point.cpu[part]:.2f}" if part in point.cpu else "" for part in _PARTS),
     ]
+
+
+def _ratios(results: Results) -> Table:
+    """Return the figures that have targets: each ratio at its highest concurrency, and what is no rate."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("ratio", no_wrap=True)
+    table.add_column("", justify="right")
+    found = ratios.ratios(results)
+    for name in ratios.NAMES:
+        table.add_row(name, _ratio(found[name]) or "not measured")
+    for figure in results.figures:
+        table.add_row(TITLES[figure.name].format(figure.keys), f"{figure.value:.1f}")
+    return table
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:#.3g}"

@@ -1,17 +1,14 @@
-"""A throw-away instance, its running service, and what CPU its processes use."""
+"""A throw-away instance of the service, and the service as it runs."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
 import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hsmkms import config
@@ -19,30 +16,28 @@ from hsmkms.client.credential import ClientCredential
 from hsmkms.core.ids import AccessId
 from hsmkms.core.secrets import SecretKey
 from hsmkms.instance import CONFIGURATION_FILE, CREDENTIAL_FILE
+from scripts.benchmark.child import HOST, Child, end_of, free_port, running
+from scripts.benchmark.cpu import HOSTS, PAIRS, WEB, processes, resident_mib
 from scripts.benchmark.trouble import NotStartedError
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
-HOST: Final = "127.0.0.1"
-WEB: Final = "web"
-HOSTS: Final = "hosts"
-PAIRS: Final = "pairs"
-CLIENT: Final = "client"
-OTHERS: Final = "others"
+    from hsmkms.config import Settings
+
+MANY_TICKETS: Final = 1000
+"""For one pair. Generating a pair takes the token 0.2 s: with one for each ticket that is all that is measured."""
+MANY_PAIRS: Final = 32
+"""Kept ready, where parameters are asked for while there are some."""
 _HSMKMS: Final = (sys.executable, "-I", "-m", "hsmkms")
-_MANY_TICKETS: Final = "\n[import]\ntickets_per_pair = 1000\n"
-"""Generating RSA pairs takes the token 0.2 s each: with one for each ticket it would be all that is measured."""
 _NO_LIMITS: Final = "\n[limits]\nrequests_per_second_per_api = 0\nget_parameters_burst = 0\n"
 """One account asks for all, as often as the service can answer."""
-SETTINGS: Final = "tickets_per_pair = 1000; requests_per_second_per_api = 0 and get_parameters_burst = 0: no limits"
+SETTINGS: Final = (
+    f"tickets_per_pair = {MANY_TICKETS}, or 1 with ready_pairs = {MANY_PAIRS}; "
+    "requests_per_second_per_api = 0 and get_parameters_burst = 0: no limits"
+)
 """Where the service's configuration is not that of `hsmkms new`."""
-_START_SECONDS: Final = 60.0
-_STOP_SECONDS: Final = 30.0
-_LOG_LINES: Final = 15
-_STAT: Final = Path("/proc/stat")
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +48,39 @@ class Instance:
     port: int
 
     @classmethod
-    async def make(cls, folder: Path) -> Instance:
+    async def make(
+        cls, folder: Path, *, tickets_per_pair: int = MANY_TICKETS, ready_pairs: int | None = None
+    ) -> Instance:
         """Make one with a SoftHSM token of its own.
 
+        Args:
+            folder: where; it does not exist yet.
+            tickets_per_pair: how many import tokens share a wrapping pair.
+            ready_pairs: how many pairs are kept ready; None: as many as the service does by itself.
+
         Raises:
-            NotStartedError: the command failed; what it said is on standard error.
+            NotStartedError: the command failed.
         """
-        port = _free_port()
+        port = free_port()
         wish = ("--token", "softhsm", "--edition", "fips", "--port", str(port))
-        log = folder.with_suffix(".log")
-        with log.open("wb") as written:
-            command = (*_HSMKMS, "new", str(folder), *wish)
-            making = await asyncio.create_subprocess_exec(*command, stdout=written, stderr=written)
-            try:
-                code = await making.wait()
-            finally:
-                if making.returncode is None:
-                    making.kill()
+        async with running("hsmkms new", (*_HSMKMS, "new", str(folder), *wish), folder.with_suffix(".log")) as making:
+            code = await making.process.wait()
         if code:
-            raise NotStartedError(f"'hsmkms new' failed:\n{_end_of(log)}")
-        configuration = folder / CONFIGURATION_FILE
-        written_by_new = configuration.read_text(encoding="utf-8")
-        configuration.write_text(written_by_new + _MANY_TICKETS + _NO_LIMITS, encoding="utf-8")
+            raise NotStartedError(f"'hsmkms new' failed:\n{end_of(making.log)}")
+        pairs = "" if ready_pairs is None else f"ready_pairs = {ready_pairs}\n"
+        with (folder / CONFIGURATION_FILE).open("a", encoding="utf-8") as configuration:
+            configuration.write(f"\n[import]\ntickets_per_pair = {tickets_per_pair}\n{pairs}{_NO_LIMITS}")
         return cls(folder, port)
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration."""
+        return config.load(self.folder / CONFIGURATION_FILE)
 
     @property
     def hosts(self) -> int:
         """The number of processes that will use the token for requests."""
-        return config.load(self.folder / CONFIGURATION_FILE).hsm.hosts
+        return self.settings.hsm.hosts
 
     def _credential(self) -> dict[str, str]:
         text = (self.folder / CREDENTIAL_FILE).read_text(encoding="utf-8")
@@ -104,46 +104,11 @@ class Instance:
         Raises:
             NotStartedError: it is not ready in time.
         """
-        log = self.folder / "serve.log"
-        with log.open("wb") as written:
-            # A session of its own: the terminal's Ctrl-C is for the bench, which then stops the service in order.
-            process = await asyncio.create_subprocess_exec(
-                *_HSMKMS,
-                "serve",
-                "--config",
-                str(self.folder / CONFIGURATION_FILE),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=written,
-                stderr=written,
-                start_new_session=True,
-            )
-        service = Service(process, self.port, log)
-        try:
-            await service.until_ready()
-            yield service
-        finally:
-            await service.stop()
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """`hsmkms serve` as our child."""
-
-    process: Process
-    port: int
-    log: Path
-
-    async def until_ready(self) -> None:
-        """Wait for /readyz.
-
-        Raises:
-            NotStartedError: it is not ready in time, or ended.
-        """
-        deadline = time.monotonic() + _START_SECONDS
-        while not await self._is_ready():
-            if self.process.returncode is not None or time.monotonic() > deadline:
-                raise NotStartedError(f"'hsmkms serve' does not get ready:\n{_end_of(self.log)}")
-            await asyncio.sleep(0.05)
+        command = (*_HSMKMS, "serve", "--config", str(self.folder / CONFIGURATION_FILE))
+        begin = time.perf_counter()
+        async with running("hsmkms serve", command, self.folder / "serve.log") as child:
+            await child.until(self._is_ready)
+            yield Service(child, self.port, time.perf_counter() - begin)
 
     async def _is_ready(self) -> bool:
         try:
@@ -157,78 +122,40 @@ class Service:
             return False
         return status.split(b" ")[1:2] == [str(int(HTTPStatus.OK)).encode()]
 
-    async def stop(self) -> None:
-        """End it and all that it started, by force if it takes too long."""
-        if self.process.returncode is not None:
-            return
-        self.process.terminate()
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """`hsmkms serve` as our child."""
+
+    child: Child
+    port: int
+    start_seconds: float
+    """From its start to /readyz."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.child.running
+
+    def part(self, entry: Path, parent: int) -> str | None:
+        """Tell which part of the service a process is; None: none of them."""
+        if parent != self.child.process.pid:
+            return None
         try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await self.process.wait()
-        except BaseException:
-            self.process.kill()  # its children end with it
-            await self.process.wait()
-            raise
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            return HOSTS
+        if b"web_process" in command:
+            return WEB
+        return PAIRS if b"pair-host" in command else HOSTS
 
-    def cpu_seconds(self) -> Mapping[str, float]:
-        """Return the CPU time so far, in seconds: of the service's parts, of this process, and of all others."""
-        used = {WEB: 0.0, HOSTS: 0.0, PAIRS: 0.0, CLIENT: time.process_time()}
-        for entry in Path("/proc").iterdir():
-            fields = _stat(entry) if entry.name.isdigit() else []
-            if fields and int(fields[1]) == self.process.pid:
-                used[_part(entry)] += (int(fields[11]) + int(fields[12])) / _TICKS
-        return {**used, OTHERS: busy_seconds(_STAT.read_text(encoding="utf-8")) - sum(used.values())}
-
-    async def until_idle(self, most_cores: float = 0.1, seconds: float = 0.3, patience_seconds: float = 60.0) -> None:
-        """Wait until the service leaves the cores alone: it makes wrapping pairs in the background.
+    def web_memory_mib(self) -> float:
+        """Return the resident memory of the web process, in MiB.
 
         Raises:
-            NotStartedError: it does not, or ended.
+            NotStartedError: there is no web process.
         """
-        deadline = time.monotonic() + patience_seconds
-        while time.monotonic() < deadline and self.process.returncode is None:
-            before = self.cpu_seconds()
-            await asyncio.sleep(seconds)
-            after = self.cpu_seconds()
-            if sum(after[part] - before[part] for part in (WEB, HOSTS, PAIRS)) <= most_cores * seconds:
-                return
-        raise NotStartedError(f"the service ended, or is busy with nothing to do:\n{_end_of(self.log)}")
-
-
-def _stat(entry: Path) -> list[str]:
-    """Return the fields of proc_pid_stat(5) behind the name: state, parent, ..., of which 11 and 12 are CPU times."""
-    try:
-        return (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def busy_seconds(stat: str) -> float:
-    """Return the CPU time that the machine was not idle, from what /proc/stat says (proc_stat(5)).
-
-    Time that the hypervisor gave to other machines counts: it was not ours.
-    """
-    user, nice, system, _idle, _iowait, *interrupts_and_steal = (
-        int(ticks) for ticks in stat.split("\n", maxsplit=1)[0].split()[1:9]
-    )
-    return (user + nice + system + sum(interrupts_and_steal)) / _TICKS
-
-
-def _part(entry: Path) -> str:
-    try:
-        command = (entry / "cmdline").read_bytes()
-    except OSError:
-        return HOSTS
-    if b"web_process" in command:
-        return WEB
-    return PAIRS if b"pair-host" in command else HOSTS
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def _end_of(log: Path) -> str:
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:])
+        for entry, fields in processes():
+            if self.part(entry, int(fields[1])) == WEB:
+                return resident_mib(entry)
+        raise NotStartedError("the service has no web process whose memory could be measured")

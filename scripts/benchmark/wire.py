@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _HEAD_END: Final = b"\r\n\r\n"
 _STATUS_OK: Final = b"HTTP/1.1 200 "
+_STATUS_NO_CONTENT: Final = b"HTTP/1.1 204 "
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _SIGNED: Final = ("content-type", "host")
 _SHOWN_BYTES: Final = 300
@@ -66,7 +67,7 @@ class Connection(asyncio.Protocol):
         """Send a request and return the body of its answer.
 
         Raises:
-            WrongAnswerError: it is an error, no answer at all, or nothing that this service says.
+            WrongAnswerError: it is an error, no answer at all, or nothing that such a service says.
         """
         if self._transport is None or self._transport.is_closing():
             raise WrongAnswerError("the service closed a connection between two requests")
@@ -87,12 +88,16 @@ class Connection(asyncio.Protocol):
         end = self._received.find(_HEAD_END)
         if end < 0:
             return
-        length = _LENGTH.search(self._received, 0, end)
         begin = end + len(_HEAD_END)
-        if length is not None and len(self._received) < begin + int(length[1]):
+        length = self._body_bytes(end)
+        if length is not None and len(self._received) < begin + length:
             return
         body = bytes(self._received[begin:])
-        well = length is not None and self._received.startswith(_STATUS_OK) and b'"Error"' not in body
+        well = (
+            length is not None
+            and self._received.startswith((_STATUS_OK, _STATUS_NO_CONTENT))
+            and b'"Error"' not in body  # Tencent's API says what went wrong with status 200
+        )
         self._received.clear()
         if self._answer is None or self._answer.done():
             return
@@ -101,6 +106,13 @@ class Connection(asyncio.Protocol):
         else:
             said = body[:_SHOWN_BYTES].decode("utf-8", "replace")
             self._answer.set_exception(WrongAnswerError(f"the service refused a request: {said}"))
+
+    def _body_bytes(self, end: int) -> int | None:
+        """Return how long the body is, by the head that ends at `end`; None if it does not say."""
+        if self._received.startswith(_STATUS_NO_CONTENT):
+            return 0  # RFC 9110 15.3.5: never has one
+        length = _LENGTH.search(self._received, 0, end)
+        return None if length is None else int(length[1])
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits."""

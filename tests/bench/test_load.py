@@ -46,6 +46,14 @@ def test_only_what_was_answered_inside_of_the_window_counts() -> None:
     assert point.cpu == {"web": 0.75}
 
 
+def test_several_windows_count_together() -> None:
+    answers = [Answered(None, b"", at, 0.5) for at in (10.5, 11.5, 12.5, 13.5)]
+    windows = (Window(10.0, 11.0, {"web": 0.25}), Window(12.0, 15.0, {"web": 1.75}))
+    point = measured("import", 8, answers, *windows, keys=10)
+    assert (point.count, point.seconds, point.keys) == (3, 4.0, 10)
+    assert point.cpu == {"web": 0.5}
+
+
 def test_a_service_that_gives_no_answer_has_no_rate() -> None:
     with pytest.raises(WrongAnswerError, match="no answer within 2"):
         measured("import", 8, [Answered(None, b"", 9.0, 0.5)], Window(10.0, 12.0, {}))
@@ -79,6 +87,19 @@ async def test_a_stock_that_is_used_up_ends_the_window() -> None:
         answers, window = await load.timed(map(asked, range(500)), 0.0, 60.0, dict)
     assert len(answers) == 500
     assert window.seconds < 30
+
+
+async def test_a_whole_stock_counts_from_the_first_to_the_last() -> None:
+    async with answering(echo) as port, loading(port, 2) as load:
+        answers, window = await load.whole(map(asked, range(50)))
+    assert measured("import", 2, answers, window).count == 50
+    assert gc.isenabled()
+
+
+async def test_an_answer_may_have_nothing_to_say() -> None:
+    empty = [b"HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n\r\n"]
+    async with answering(lambda _: empty) as port, loading(port, 1) as load:
+        assert [each.body for each in await load.all([asked(7), asked(8)])] == [b"", b""]
 
 
 @pytest.mark.parametrize(

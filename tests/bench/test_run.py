@@ -1,4 +1,4 @@
-"""The whole bench against a real token and a real service, as short as it can be."""
+"""The bench against a real token and a real service, as short as it can be."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from scripts.benchmark import points
-from scripts.benchmark.measurements import ENCRYPT, ENCRYPT_SPREAD, IMPORT, SYNC, TOKEN_GCM, TOKEN_UNWRAP
+import pytest
+
+from scripts.benchmark import points, ratios
+from scripts.benchmark.__main__ import main
+from scripts.benchmark.measurements import TOKEN_KEYGEN, TOKEN_UNWRAP
+from scripts.benchmark.plan import Plan
+from scripts.benchmark.report import TITLES
 from scripts.benchmark.token_rates import BareToken, make_token
 
 if TYPE_CHECKING:
@@ -21,7 +26,9 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 COMMAND: Final = (sys.executable, "-m", "scripts.benchmark")
-SHORT: Final = points.Plan(seconds=0.4, warm_up_seconds=0.1, concurrencies=(4,), spread_keys=4)
+SHORT: Final = Plan(
+    seconds=0.4, concurrencies=(4,), spread_concurrencies=(4,), spread_keys=4, sizes=(10, 20), warm_requests=4
+)
 
 
 class Steps:
@@ -36,6 +43,9 @@ class Steps:
 
     def step(self, what: str) -> None:
         self.taken.append(what)
+
+    def detail(self, what: str) -> None:
+        assert what
 
 
 def processes_in(folder: Path) -> list[bytes]:
@@ -59,27 +69,51 @@ def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.torture
+@pytest.mark.timeout(600)
 async def test_a_short_run_measures_everything_and_leaves_nothing_running(tmp_path: Path) -> None:
     steps = Steps()
     results = await points.run(SHORT, tmp_path, steps)
-    outside = [TOKEN_UNWRAP, TOKEN_GCM, SYNC]
-    assert [each.name for each in results.measurements] == [*outside, IMPORT, ENCRYPT, ENCRYPT_SPREAD, *outside]
+    outside = {each for each in TITLES if each.startswith("openbao")}
+    measured = {each.name for each in results.measurements} | {each.name for each in results.figures}
+    assert measured == set(TITLES) - outside
     assert all(each.count > 0 for each in results.measurements)
-    assert set(results.ratios()) >= {"import_vs_unwrap", "encrypt_vs_gcm", "encrypt_spread_vs_gcm"}
-    assert all(0 < each < 1 for each in results.ratios().values())
-    (imported,) = results.named(IMPORT)
+    assert all(each.value > 0 for each in results.figures)
+    assert [name for name, ratio in ratios.ratios(results).items() if ratio is None] == [
+        rule.name for rule in ratios.TO_PEER
+    ]
+    (imported,) = results.named("import")
     assert imported.cpu["web"] > 0
     assert imported.cpu["hosts"] > 0
     assert len(steps.taken) == steps.promised
-    json.dumps(results.document({}))
     assert not processes_in(tmp_path)
 
 
-async def test_what_the_tokens_rate_is_measured_with_does_unwrap_and_encrypt(tmp_path: Path) -> None:
+@pytest.mark.torture
+@pytest.mark.timeout(900)
+def test_the_command_measures_the_peer_too(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    figures, chart = tmp_path / "figures.json", tmp_path / "chart.svg"
+    subprocess.run(
+        ["scripts/bench", "--quick", "--seconds", "0.3", "--peers", "--json", figures, "--plot", chart],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        check=True,
+    )
+    found = json.loads(figures.read_text())["ratios"]
+    assert all(found[name] > 0 for name in ratios.NAMES)
+    assert "OpenBao" in chart.read_text()
+    assert not processes_in(tmp_path)
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+async def test_what_the_tokens_rate_is_measured_with_does_what_it_is_called(tmp_path: Path) -> None:
     bare = BareToken(await asyncio.to_thread(make_token, tmp_path / "bare"), 1)
-    one = await bare.measure(TOKEN_UNWRAP, 0.0, 0.2)
-    assert (one.name, one.concurrency) == (TOKEN_UNWRAP, 1)
-    assert one.seconds >= 0.2
+    for operation in (TOKEN_UNWRAP, TOKEN_KEYGEN):
+        one = await bare.measure(operation, 0.0, 0.2)
+        assert (one.name, one.concurrency) == (operation, 1)
+        assert one.seconds >= 0.2
+        assert one.count > 0
 
 
 def test_an_interrupt_stops_and_removes_everything(tmp_path: Path) -> None:
@@ -98,7 +132,15 @@ def test_an_interrupt_stops_and_removes_everything(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_time_that_is_none_is_refused() -> None:
-    for seconds in ("0", "nan"):
-        done = subprocess.run([*COMMAND, "--seconds", seconds], cwd=ROOT, capture_output=True, check=False, timeout=60)
-        assert done.returncode == 2
+@pytest.mark.parametrize(
+    "arguments",
+    [("--seconds", "0"), ("--seconds", "nan"), ("--plot", "chart.png"), ("--json", "no/such/folder/figures.json")],
+)
+def test_what_would_fail_at_the_end_is_refused_at_the_start(
+    arguments: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+    with pytest.raises(SystemExit) as refused:
+        main()
+    assert refused.value.code == 2
+    assert f"argument {arguments[0]}" in capsys.readouterr().err

@@ -40,6 +40,7 @@ pin_file = "pin"
 
 [log]
 """
+URL: Final = 'url = "sqlite:///hsmkms.db"'
 
 
 @pytest.fixture
@@ -103,6 +104,14 @@ def sentence_of(path: Path, command: str = "serve") -> str:
         ("[listen]", "[listen]\nshutdown_seconds = nan", ("listen.shutdown_seconds",)),
         ("[listen]", "[listen]\nshutdown_seconds = inf", ("listen.shutdown_seconds", "3600")),
         ('url = "sqlite:///hsmkms.db"', 'url = ""', ("store.url",)),
+        (URL, 'url = "postgresql://u@localhost/d"', ("store: ", "set node", "node_folder")),
+        (URL, 'url = "postgresql://u@localhost/d"\nnode = "a"', ("store: ", "set node", "node_folder")),
+        (URL, 'url = "postgresql://u@localhost/d"\nnode_folder = "a"', ("store: ", "set node", "node_folder")),
+        (URL, f'{URL}\nnode = "a"', ("store: ", "remove them")),
+        (URL, f'{URL}\nnode_folder = "a"', ("store: ", "remove them")),
+        *((URL, f'{URL}\nnode = "{name}"', ("store.node: ", "32 at most")) for name in ("A", "-a", "a_b", "a" * 33)),
+        (URL, f"{URL}\nnode = 1", ("store.node", "string")),
+        (URL, 'url = "postgresql://u@db.example/d"', ("store.url: ", "sslrootcert")),
         ('token_label = "hsmkms"', f'token_label = "{"x" * 33}"', ("hsm.token_label", "32")),
         ('token_label = "hsmkms"', 'token_label = ""', ("hsm.token_label",)),
         ("[hsm]", "[hsm]\nhosts = 0", ("hsm.hosts", "1")),
@@ -200,6 +209,14 @@ def test_loopback_needs_no_tls(written: Path, host: str) -> None:
 def test_a_proxy_may_speak_tls_instead(written: Path) -> None:
     written.write_text(GOOD.replace("[listen]", '[listen]\nhost = "192.0.2.1"\ntls_terminated_by_proxy = true'))
     assert config.load(written).listen.host == "192.0.2.1"
+
+
+def test_the_paths_of_a_server_are_anchored_too(written: Path) -> None:
+    url = "postgresql://u@localhost/d?passfile=pgpass"
+    written.write_text(GOOD.replace(URL, f'url = "{url}"\nnode = "n-1"\nnode_folder = "of-node"'))
+    store = config.load(written).store
+    assert store.node_folder == written.parent / "of-node"
+    assert f"passfile={written.parent}/pgpass" in store.url
 
 
 def test_the_example_loads_and_shows_every_key() -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from hsmkms.core.ports import Writing
+
 WRONG_INPUT: Final = 65
 KEY_ID: Final = KeyId("6d8b6a3e-0000-4000-8000-000000000001")
 NEVER_WAS: Final = KeyId("6d8b6a3e-0000-4000-8000-000000000002")
@@ -44,22 +46,25 @@ def configuration(tmp_path: Path) -> Path:
 
 async def _furnish(url: str) -> None:
     await upgrade(url)
-    store = await open_store(url, chain=link, busy_seconds=5)
+    store = await open_store(url, link=link, busy_seconds=5)
     async with store.initialising(plan()) as initialising:
         await initialising.mark_ready(
             proved(initialising.deployment), Event(EventTag.DEPLOYMENT_INITIALISED, MADE, None, "operator")
         )
-    async with store.writing() as writing:
-        account = await writing.ensure_account(AccountName("acme"))
-        await writing.add_key(Key(KEY_ID, account.name, "k", "", KeyUsage.ENCRYPT_DECRYPT, Origin.EXTERNAL, MADE))
-        await writing.add_credential(Credential(SIGNER, account, frozenset(Role), MADE, record=b"sealed"))
+    await store.write(_add_key_and_credential)
     await store.close()
 
 
+def _add_key_and_credential(writing: Writing) -> None:
+    account = writing.ensure_account(AccountName("acme"))
+    writing.add_key(Key(KEY_ID, account.name, "k", "", KeyUsage.ENCRYPT_DECRYPT, Origin.EXTERNAL, MADE))
+    writing.add_credential(Credential(SIGNER, account, frozenset(Role), MADE, record=b"sealed"))
+
+
 async def _events(url: str) -> list[Event]:
-    store = await open_store(url, chain=link, busy_seconds=5)
+    store = await open_store(url, link=link, busy_seconds=5)
     try:
-        return [each.event for each in await store.events(0, 100)]
+        return [each.event for each in await store.trail().events(0, 100)]
     finally:
         await store.close()
 

@@ -61,7 +61,6 @@ def test_a_url_of_a_file_is_a_url(url: str, file: str, tmp_path: Path) -> None:
         "sqlite:///:memory:",
         "sqlite:///hsmkms.db?mode=ro",
         "sqlite:///%00.db",
-        "postgresql://u:hidden@h/d",
     ],
 )
 def test_another_url_is_refused_with_what_to_write(url: str, tmp_path: Path) -> None:
@@ -70,6 +69,14 @@ def test_another_url_is_refused_with_what_to_write(url: str, tmp_path: Path) -> 
     done = run("init", "--config", str(path))
     assert (done.code, done.stdout) == (UNUSABLE, "")
     assert "store.url: write sqlite:///FILE" in done.stderr
+
+
+def test_a_password_in_a_url_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "hsmkms.toml"
+    path.write_text(GOOD.replace(URL, 'url = "postgresql://u:hidden@h/d"'))
+    done = run("init", "--config", str(path))
+    assert (done.code, done.stdout) == (UNUSABLE, "")
+    assert "store.url: it holds a password" in done.stderr
     assert "hidden" not in done.stderr
 
 

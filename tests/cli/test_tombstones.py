@@ -20,6 +20,8 @@ from tests.cli.test_configuration import GOOD
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hsmkms.core.ports import Writing
+
 WRONG_INPUT: Final = 65
 DELETED: Final = KeyId("6d8b6a3e-0000-4000-8000-000000000001")
 NEVER_WAS: Final = KeyId("6d8b6a3e-0000-4000-8000-000000000002")
@@ -38,11 +40,14 @@ def configuration(tmp_path: Path) -> Path:
 async def _delete_a_key(url: str) -> None:
     await upgrade(url)
     key = Key(DELETED, AccountName("acme"), "payments", "", KeyUsage.ENCRYPT_DECRYPT, Origin.EXTERNAL, CREATED)
-    store = await open_store(url, chain=link, busy_seconds=5)
-    async with store.writing() as writing:
-        await writing.ensure_account(key.account)
-        await writing.add_key(key)
-        await writing.delete_key(key, ENDED)
+    store = await open_store(url, link=link, busy_seconds=5)
+
+    def add_and_delete(writing: Writing) -> None:
+        writing.ensure_account(key.account)
+        writing.add_key(key)
+        writing.delete_key(key, ENDED)
+
+    await store.write(add_and_delete)
     await store.close()
 
 

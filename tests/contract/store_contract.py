@@ -1,13 +1,15 @@
 """What every implementation of `core.ports.Store`, `DeploymentStore` and `Inspection` must do.
 
-A room that has one runs the suite by subclassing `StoreContract`, and `LifeContract` and `ScopeContract` beside this
-module, and giving them the fixtures `store` and `other`: two handles on one empty database.
+A room that has one runs the suite by subclassing `StoreContract`, and those of `store_life_contract`,
+`store_lookup_contract`, `store_scope_contract`, `trail_contract` and `count_contract`, and giving them the fixtures
+`store` and `other`: two handles on one empty database.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
@@ -26,15 +28,17 @@ from hsmkms.core.errors import (
     TicketEnd,
 )
 from hsmkms.core.events import Event, EventTag
-from hsmkms.core.ids import AccessId, AccountName, Instant, KeyId, PairId, RequestId, TicketId
+from hsmkms.core.ids import AccessId, Account, AccountName, Instant, KeyId, PairId, RequestId, TicketId
 from hsmkms.core.keys import Key, KeyState, KeyUsage, Material, Origin
 from hsmkms.core.material import Edition, Fingerprint
-from hsmkms.core.ports import DeploymentStore, Inspection, KeyFilter, Store
+from hsmkms.core.ports import DeploymentStore, Inspection, KeyFilter, KeyPage, Store
 from hsmkms.core.tickets import Pair, Spending, Ticket, TicketState
 from hsmkms.core.wrapping import WrappingAlgorithm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from hsmkms.core.ports import Reading, Writing
 
 ALICE = AccountName("alice")
 BOB = AccountName("bob")
@@ -44,6 +48,10 @@ OAEP = WrappingAlgorithm.RSAES_OAEP_SHA_256
 PAIR_ID = PairId("pair-1")
 RECORD = b"a record of \x00 bytes \xff"
 DIGEST = bytes(range(224, 256))
+SECONDS = 30
+"""How long a test waits for what must happen soon."""
+
+Cut = tuple[int, int]
 
 
 class WholeStore(Store, DeploymentStore, Inspection, Protocol):
@@ -103,31 +111,51 @@ class Halt(Exception):
     """Any reason to leave a block."""
 
 
-async def put(store: Store, *things: Key | Ticket | Pair) -> None:
-    async with store.writing() as writing:
+async def put(store: Store, *things: Key | Ticket | Pair | Credential) -> None:
+    def add(writing: Writing) -> None:
         for name in (ALICE, BOB):
-            await writing.ensure_account(name)
+            writing.ensure_account(name)
         for thing in things:
             match thing:
                 case Key():
-                    await writing.add_key(thing)
+                    writing.add_key(thing)
                 case Pair():
-                    await writing.add_pair(thing)
+                    writing.add_pair(thing)
                 case Ticket():
-                    await writing.add_ticket(thing)
+                    writing.add_ticket(thing)
+                case Credential():
+                    writing.add_credential(thing)
+
+    await store.write(add)
+
+
+async def put_tagged(store: Store, *things: tuple[Key, Mapping[str, str] | None]) -> None:
+    await put(store)
+
+    def add(writing: Writing) -> None:
+        for thing, tags in things:
+            writing.add_key(thing, tags)
+
+    await store.write(add)
+
+
+async def account_of(store: Store, name: AccountName) -> Account:
+    return await store.write(lambda writing: writing.ensure_account(name))
+
+
+def attempting(seen: Ticket) -> Callable[[Writing], Ticket]:
+    return lambda writing: writing.replace_ticket(seen, seen.attempted(NOW))
 
 
 async def stored(store: Store, old: Key) -> Key:
-    async with store.reading() as reading:
-        found = await reading.key(old.account, old.key_id)
+    found = await store.read(lambda reading: reading.key(old.account, old.key_id))
     assert found is not None
     return found
 
 
 async def expect_listed(store: WholeStore, wanted: KeyFilter, expected: Sequence[Key]) -> None:
-    async with store.reading() as reading:
-        page = await reading.list_keys(wanted, NOW, offset=0, limit=100)
-        cut = await reading.list_keys(wanted, NOW, offset=0, limit=1)
+    page = await store.read(lambda reading: reading.list_keys(wanted, NOW, offset=0, limit=100))
+    cut = await store.read(lambda reading: reading.list_keys(wanted, NOW, offset=0, limit=1))
     assert [each.key_id for each in page.keys] == [each.key_id for each in expected]
     assert list(page.keys) == sorted(expected, key=lambda each: (each.created_at, each.key_id), reverse=True)
     assert page.total == cut.total == len(expected)
@@ -154,54 +182,57 @@ class KeyContract:
     async def test_another_accounts_key_does_not_exist(self, store: WholeStore) -> None:
         mine = key()
         await put(store, mine)
-        async with store.reading() as reading:
-            assert await reading.key(BOB, mine.key_id) is None
-            assert await reading.keys(BOB, [mine.key_id]) == []
-            assert await reading.count_keys(BOB, NOW) == 0
-            assert await reading.count_keys(ALICE, NOW) == 1
+        assert await store.read(lambda reading: reading.key(BOB, mine.key_id)) is None
+        assert await store.read(lambda reading: reading.keys(BOB, [mine.key_id])) == []
+        assert await store.read(lambda reading: reading.count_keys(BOB, NOW)) == 0
+        assert await store.read(lambda reading: reading.count_keys(ALICE, NOW)) == 1
         assert await store.find_key(mine.key_id) == mine
         assert await store.find_key(key().key_id) is None
 
     async def test_keys_come_in_the_order_asked_for(self, store: WholeStore) -> None:
         first, second, third = key("1"), key("2"), key("3", account=BOB)
         await put(store, first, second, third)
-        async with store.reading() as reading:
-            asked = [second.key_id, third.key_id, KeyId("absent"), first.key_id]
-            assert await reading.keys(ALICE, asked) == [second, first]
-            assert await reading.keys(ALICE, []) == []
+
+        asked = [second.key_id, third.key_id, KeyId("absent"), first.key_id]
+        assert await store.read(lambda reading: reading.keys(ALICE, asked)) == [second, first]
+        assert await store.read(lambda reading: reading.keys(ALICE, [])) == []
 
     async def test_an_alias_is_taken_once_per_account(self, store: WholeStore) -> None:
         first, second = key("same"), key("free")
         await put(store, first, second, key("same", account=BOB))
-        async with store.writing() as writing:
+
+        def try_twice(writing: Writing) -> None:
             with pytest.raises(AliasTaken):
-                await writing.add_key(key("same"))
+                writing.add_key(key("same"))
             with pytest.raises(AliasTaken):
-                await writing.replace_key(second, replace(second, alias="same"))
-            await writing.add_key(key("after the refusal"))
-        async with store.reading() as reading:
-            assert await reading.count_keys(ALICE, NOW) == 3
+                writing.replace_key(second, replace(second, alias="same"))
+            writing.add_key(key("after the refusal"))
+
+        await store.write(try_twice)
+        assert await store.read(lambda reading: reading.count_keys(ALICE, NOW)) == 3
 
     async def test_a_key_is_replaced_only_as_it_was_seen(self, store: WholeStore) -> None:
         seen = key()
         await put(store, seen)
-        async with store.writing() as writing:
-            written = await writing.replace_key(seen, seen.switched(on=False))
+        written = await store.write(lambda writing: writing.replace_key(seen, seen.switched(on=False)))
         assert written == replace(seen, switched_on=False, revision=seen.revision + 1)
         assert await stored(store, seen) == written
         with pytest.raises(ChangedMeanwhile):
-            async with store.writing() as writing:
-                await writing.replace_key(seen, replace(seen, description="late"))
+            await store.write(lambda writing: writing.replace_key(seen, replace(seen, description="late")))
         assert await stored(store, seen) == written
 
     async def test_a_late_replacement_leaves_the_material_alone(self, store: WholeStore) -> None:
         seen = replace(key(), material=material(b"present"))
         await put(store, seen)
-        async with store.writing() as writing:
-            written = await writing.replace_key(seen, seen.switched(on=False))
+
+        def replace_and_be_late(writing: Writing) -> Key:
+            written = writing.replace_key(seen, seen.switched(on=False))
             for late in (seen.without_material(), replace(seen, material=material(b"late"))):
                 with pytest.raises(ChangedMeanwhile):
-                    await writing.replace_key(seen, late)
+                    writing.replace_key(seen, late)
+            return written
+
+        written = await store.write(replace_and_be_late)
         assert await stored(store, seen) == written
 
     @pytest.mark.parametrize("before", [None, material(), material(b"other", AFTER)])
@@ -211,8 +242,7 @@ class KeyContract:
     ) -> None:
         old = replace(key(), material=before)
         await put(store, old)
-        async with store.writing() as writing:
-            written = await writing.replace_key(old, replace(old, material=after))
+        written = await store.write(lambda writing: writing.replace_key(old, replace(old, material=after)))
         assert written.material == after
         assert await stored(store, old) == written
 
@@ -292,10 +322,13 @@ class ListContract:
         oldest_first = sorted(keys, key=lambda each: (each.created_at, each.key_id))
         for newest_first in (True, False):
             expected = oldest_first[::-1] if newest_first else oldest_first
-            for offset, limit in itertools.product(range(9), range(9)):
-                async with store.reading() as reading:
-                    wanted = KeyFilter(ALICE, newest_first=newest_first)
-                    page = await reading.list_keys(wanted, NOW, offset=offset, limit=limit)
+            wanted = KeyFilter(ALICE, newest_first=newest_first)
+            cuts = list(itertools.product(range(9), range(9)))
+
+            def pages(reading: Reading, wanted: KeyFilter = wanted, cuts: Sequence[Cut] = cuts) -> list[KeyPage]:
+                return [reading.list_keys(wanted, NOW, offset=offset, limit=limit) for offset, limit in cuts]
+
+            for page, (offset, limit) in zip(await store.read(pages), cuts, strict=True):
                 assert page.total == 7
                 assert list(page.keys) == expected[offset : offset + limit]
 
@@ -309,32 +342,34 @@ class TicketContract:
             used, attempts=4, given_back=2, state=TicketState.SPENT, spending=Spending(b"digest", AFTER), revision=9
         )
         await put(store, owner, pair(), fresh, used, forever)
-        async with store.reading() as reading:
-            for each in (fresh, used, forever):
-                assert await reading.ticket(each.token_digest) == each
-            assert await reading.ticket(b"unknown") is None
+
+        digests = [each.token_digest for each in (fresh, used, forever)]
+        found = await store.read(lambda reading: [reading.ticket(each) for each in (*digests, b"unknown")])
+        assert found == [fresh, used, forever, None]
 
     async def test_a_ticket_is_replaced_only_as_it_was_seen(self, store: WholeStore) -> None:
         owner = key()
         seen = ticket(owner.key_id)
         await put(store, owner, pair(), seen)
-        async with store.writing() as writing:
-            written = await writing.replace_ticket(seen, seen.attempted(NOW))
-            assert written == replace(seen, attempts=1, revision=1)
+
+        def attempt_twice(writing: Writing) -> Ticket:
+            written = writing.replace_ticket(seen, seen.attempted(NOW))
             with pytest.raises(ChangedMeanwhile):
-                await writing.replace_ticket(seen, seen.attempted(NOW))
-        async with store.writing() as writing:
-            spent = await writing.replace_ticket(written, written.spent(Spending(b"digest", AFTER)))
-        async with store.reading() as reading:
-            assert await reading.ticket(seen.token_digest) == spent
+                writing.replace_ticket(seen, seen.attempted(NOW))
+            return written
+
+        written = await store.write(attempt_twice)
+        assert written == replace(seen, attempts=1, revision=1)
+        then = written.spent(Spending(b"digest", AFTER))
+        spent = await store.write(lambda writing: writing.replace_ticket(written, then))
+        assert await store.read(lambda reading: reading.ticket(seen.token_digest)) == spent
 
     async def test_live_tickets_come_oldest_first(self, store: WholeStore) -> None:
         owner, other = key("owner"), key("other")
         late, early = ticket(owner.key_id, issued_at=NOW), ticket(owner.key_id, issued_at=BEFORE)
         over = [replace(ticket(owner.key_id), state=each) for each in TicketState if each is not TicketState.ISSUED]
         await put(store, owner, other, pair(), late, early, ticket(other.key_id), *over)
-        async with store.reading() as reading:
-            assert await reading.live_tickets(owner.key_id) == [early, late]
+        assert await store.read(lambda reading: reading.live_tickets(owner.key_id)) == [early, late]
 
     async def test_overdue_is_what_the_core_calls_over(self, store: WholeStore) -> None:
         owner = key()
@@ -358,20 +393,17 @@ class TicketContract:
 
         async def attempt() -> int:
             for tries in itertools.count():
-                async with store.reading() as reading:
-                    seen = await reading.ticket(issued.token_digest)
+                seen = await store.read(lambda reading: reading.ticket(issued.token_digest))
                 assert seen is not None
                 try:
-                    async with store.writing() as writing:
-                        await writing.replace_ticket(seen, seen.attempted(NOW))
+                    await store.write(attempting(seen))
                 except ChangedMeanwhile:
                     continue
                 return tries
             raise AssertionError
 
         conflicts = sum(await asyncio.gather(*(attempt() for _ in range(64))))
-        async with store.reading() as reading:
-            counted = await reading.ticket(issued.token_digest)
+        counted = await store.read(lambda reading: reading.ticket(issued.token_digest))
         assert counted == replace(issued, attempts=64, revision=64)
         assert conflicts > 0  # or nothing was raced here
 
@@ -382,13 +414,15 @@ class TicketContract:
 
         async def attempt() -> bool:
             try:
-                async with store.writing() as writing:
-                    seen = await writing.ticket(issued.token_digest)
-                    assert seen is not None
-                    await writing.replace_ticket(seen, seen.attempted(NOW))
+                await store.write(count_one)
             except ImportTokenOver:
                 return False
             return True
+
+        def count_one(writing: Writing) -> None:
+            seen = writing.ticket(issued.token_digest)
+            assert seen is not None
+            writing.replace_ticket(seen, seen.attempted(NOW))
 
         assert sum(await asyncio.gather(*(attempt() for _ in range(32)))) == issued.most_attempts
 
@@ -398,24 +432,25 @@ class PairContract:
         fresh = pair("fresh")
         used = replace(pair("used"), tickets=3, live=2, failures=7, closed=True, record=None, revision=4)
         await put(store, fresh, used)
-        async with store.reading() as reading:
-            assert await reading.pair(fresh.pair_id) == fresh
-            assert await reading.pair(used.pair_id) == used
-            assert await reading.pair(PairId("absent")) is None
+        assert await store.read(lambda reading: reading.pair(fresh.pair_id)) == fresh
+        assert await store.read(lambda reading: reading.pair(used.pair_id)) == used
+        assert await store.read(lambda reading: reading.pair(PairId("absent"))) is None
 
     async def test_a_pair_is_replaced_only_as_it_was_seen(self, store: WholeStore) -> None:
         seen = pair()
         await put(store, seen)
-        async with store.writing() as writing:
-            written = await writing.replace_pair(seen, seen.taken(most_tickets=2).attempted())
-            assert written == replace(seen, tickets=1, live=1, failures=1, revision=1)
+
+        def take_and_be_late(writing: Writing) -> Pair:
+            written = writing.replace_pair(seen, seen.taken(most_tickets=2).attempted())
             with pytest.raises(ChangedMeanwhile):
-                await writing.replace_pair(seen, seen.shut())
-        async with store.writing() as writing:
-            ended = await writing.replace_pair(written, written.shut().left())
+                writing.replace_pair(seen, seen.shut())
+            return written
+
+        written = await store.write(take_and_be_late)
+        assert written == replace(seen, tickets=1, live=1, failures=1, revision=1)
+        ended = await store.write(lambda writing: writing.replace_pair(written, written.shut().left()))
         assert ended.record is None
-        async with store.reading() as reading:
-            assert await reading.pair(seen.pair_id) == ended
+        assert await store.read(lambda reading: reading.pair(seen.pair_id)) == ended
 
     async def test_an_open_pair_is_found_by_account_algorithm_and_age(self, store: WholeStore) -> None:
         pairs = (
@@ -428,9 +463,8 @@ class PairContract:
             pair("right", opened_at=AFTER),
         )
         await put(store, *pairs)
-        async with store.reading() as reading:
-            assert await reading.open_pair(ALICE, OAEP, NOW) == pairs[-1]
-            assert await reading.open_pair(BOB, WrappingAlgorithm.RSAES_OAEP_SHA_1, NOW) is None
+        assert await store.read(lambda reading: reading.open_pair(ALICE, OAEP, NOW)) == pairs[-1]
+        assert await store.read(lambda reading: reading.open_pair(BOB, WrappingAlgorithm.RSAES_OAEP_SHA_1, NOW)) is None
 
     async def test_idle_pairs_have_a_private_half_to_lose_and_no_live_ticket(self, store: WholeStore) -> None:
         owner = key()
@@ -463,55 +497,42 @@ class PairContract:
 
 class AccountContract:
     async def test_an_account_is_made_once(self, store: WholeStore) -> None:
-        async with store.writing() as writing:
-            alice = await writing.ensure_account(ALICE)
-            bob = await writing.ensure_account(BOB)
-            assert await writing.ensure_account(ALICE) == alice
+        names = (ALICE, BOB, ALICE)
+        alice, bob, again = await store.write(lambda writing: [writing.ensure_account(name) for name in names])
+        assert again == alice
         assert alice.number != bob.number
         assert (alice.name, bob.name) == (ALICE, BOB)
-        async with store.reading() as reading:
-            assert await reading.account(ALICE) == alice
-            assert await reading.account(AccountName("nobody")) is None
+        assert await store.read(lambda reading: reading.account(ALICE)) == alice
+        assert await store.read(lambda reading: reading.account(AccountName("nobody"))) is None
 
     async def test_a_credential_comes_back_as_it_was_written(self, store: WholeStore) -> None:
-        async with store.writing() as writing:
-            alice = await writing.ensure_account(ALICE)
-            full = Credential(AccessId("ak-1"), alice, frozenset(Role), NOW, record=RECORD)
-            bare = Credential(AccessId("ak-2"), alice, frozenset(), NOW, record=b"other", switched_on=False)
-            shown = Credential(AccessId("ak-3"), alice, frozenset(Role), NOW, token_digest=DIGEST)
-            for each in (full, bare, shown):
-                await writing.add_credential(each)
-        async with store.reading() as reading:
-            for each in (full, bare, shown):
-                assert await reading.credential(each.access_id) == each
-            assert await reading.credential(AccessId("ak-4")) is None
+        alice = await account_of(store, ALICE)
+        full = Credential(AccessId("ak-1"), alice, frozenset(Role), NOW, record=RECORD)
+        bare = Credential(AccessId("ak-2"), alice, frozenset(), NOW, record=b"other", switched_on=False)
+        shown = Credential(AccessId("ak-3"), alice, frozenset(Role), NOW, token_digest=DIGEST)
+        await put(store, full, bare, shown)
+        asked = [AccessId(f"ak-{number}") for number in (1, 2, 3, 4)]
+        found = await store.read(lambda reading: [reading.credential(each) for each in asked])
+        assert found == [full, bare, shown, None]
 
     async def test_a_credential_is_found_by_its_auth_token_and_by_no_other(self, store: WholeStore) -> None:
         other = bytes(len(DIGEST))
-        async with store.writing() as writing:
-            alice, bob = [await writing.ensure_account(name) for name in (ALICE, BOB)]
-            await writing.add_credential(Credential(AccessId("ak-1"), alice, frozenset(Role), NOW, record=RECORD))
-            on = Credential(AccessId("ak-2"), alice, frozenset(Role), NOW, token_digest=DIGEST)
-            off = Credential(AccessId("ak-3"), bob, frozenset(), NOW, token_digest=other, switched_on=False)
-            await writing.add_credential(on)
-            await writing.add_credential(off)
-        async with store.reading() as reading:
-            assert await reading.credential_of_token(DIGEST) == on
-            assert await reading.credential_of_token(other) == off
-            for unknown in (b"", DIGEST[:-1], DIGEST + b"\x00", RECORD):
-                assert await reading.credential_of_token(unknown) is None
+        alice, bob = [await account_of(store, name) for name in (ALICE, BOB)]
+        signer = Credential(AccessId("ak-1"), alice, frozenset(Role), NOW, record=RECORD)
+        on = Credential(AccessId("ak-2"), alice, frozenset(Role), NOW, token_digest=DIGEST)
+        off = Credential(AccessId("ak-3"), bob, frozenset(), NOW, token_digest=other, switched_on=False)
+        await put(store, signer, on, off)
+        asked = (DIGEST, other, b"", DIGEST[:-1], DIGEST + b"\x00", RECORD)
+        found = await store.read(lambda reading: [reading.credential_of_token(each) for each in asked])
+        assert found == [on, off, None, None, None, None]
 
     async def test_no_two_credentials_have_one_auth_token(self, store: WholeStore) -> None:
-        async with store.writing() as writing:
-            alice = await writing.ensure_account(ALICE)
-            first = Credential(AccessId("ak-1"), alice, frozenset(), NOW, token_digest=DIGEST)
-            await writing.add_credential(first)
+        first = Credential(AccessId("ak-1"), await account_of(store, ALICE), frozenset(), NOW, token_digest=DIGEST)
+        await put(store, first)
         with pytest.raises(HsmkmsError):
-            async with store.writing() as writing:
-                await writing.add_credential(replace(first, access_id=AccessId("ak-2")))
-        async with store.reading() as reading:
-            assert await reading.credential_of_token(DIGEST) == first
-            assert await reading.credential(AccessId("ak-2")) is None
+            await put(store, replace(first, access_id=AccessId("ak-2")))
+        assert await store.read(lambda reading: reading.credential_of_token(DIGEST)) == first
+        assert await store.read(lambda reading: reading.credential(AccessId("ak-2"))) is None
 
     async def test_expired_keys_are_those_whose_material_the_core_calls_unusable(self, store: WholeStore) -> None:
         keys = [
@@ -538,31 +559,34 @@ class EventContract:
             replace(event("r-2"), account=None, key_id=None, request_id=None),
             event("r-3", surrogate="\ud800", zero=0, no=False),
         ]
-        async with store.writing() as writing:
-            await writing.append(events[0])
-            await writing.append(events[1])
-        async with store.writing() as writing:
-            await writing.append(events[2])
-        trail = await store.events(0, 100)
+
+        def append_two(writing: Writing) -> None:
+            writing.append(events[0])
+            writing.append(events[1])
+
+        await store.write(append_two)
+        await store.write(lambda writing: writing.append(events[2]))
+        trail = await store.trail().events(0, 100)
         assert [each.event for each in trail] == events
         assert [type(value) for value in trail[0].event.detail.values()] != [int] * 4
         digest = b""
         for each in trail:
             digest = link(digest, each.event)
             assert each.digest == digest
-        assert await store.events(trail[0].sequence, 1) == [trail[1]]
-        assert await store.events(trail[-1].sequence, 100) == []
+        assert await store.trail().events(trail[0].sequence, 1) == [trail[1]]
+        assert await store.trail().events(trail[-1].sequence, 100) == []
 
     async def test_an_event_that_was_rolled_back_leaves_the_chain_whole(self, store: WholeStore) -> None:
-        async with store.writing() as writing:
-            await writing.append(event("kept"))
-        with pytest.raises(Halt):  # noqa: PT012 - what is tested is leaving the inner block
-            async with store.writing() as writing:
-                await writing.append(event("lost"))
-                raise Halt
-        async with store.writing() as writing:
-            await writing.append(event("next"))
-        first, second = await store.events(0, 100)
+        await store.write(lambda writing: writing.append(event("kept")))
+
+        def append_in_vain(writing: Writing) -> None:
+            writing.append(event("lost"))
+            raise Halt
+
+        with pytest.raises(Halt):
+            await store.write(append_in_vain)
+        await store.write(lambda writing: writing.append(event("next")))
+        first, second = await store.trail().events(0, 100)
         assert second.event.request_id == "next"
         assert second.digest == link(first.digest, second.event)
 
@@ -571,60 +595,64 @@ class TransactionContract:
     async def test_an_exception_undoes_everything(self, store: WholeStore) -> None:
         old = replace(key(), material=material())
         await put(store, old)
-        with pytest.raises(Halt):  # noqa: PT012 - what is tested is leaving the inner block
-            async with store.writing() as writing:
-                await writing.replace_key(old, old.without_material())
-                await writing.add_key(key("never"))
-                await writing.append(event())
-                raise Halt
+
+        def change_much_in_vain(writing: Writing) -> None:
+            writing.replace_key(old, old.without_material())
+            writing.add_key(key("never"))
+            writing.append(event())
+            raise Halt
+
+        with pytest.raises(Halt):
+            await store.write(change_much_in_vain)
         assert await stored(store, old) == old
-        async with store.reading() as reading:
-            assert await reading.count_keys(ALICE, NOW) == 1
-        assert await store.events(0, 10) == []
+        assert await store.read(lambda reading: reading.count_keys(ALICE, NOW)) == 1
+        assert await store.trail().events(0, 10) == []
 
-    async def test_a_view_does_not_change_while_it_is_open(self, store: WholeStore) -> None:
+    async def test_a_view_does_not_change_while_it_is_open(self, store: WholeStore, other: WholeStore) -> None:
         await put(store, key("first"))
-        async with store.reading() as reading:
-            assert await reading.count_keys(ALICE, NOW) == 1
-            await put(store, key("second"))
-            assert await reading.count_keys(ALICE, NOW) == 1
-        async with store.reading() as reading:
-            assert await reading.count_keys(ALICE, NOW) == 2
+        opened, changed = threading.Event(), threading.Event()
 
-    async def test_what_is_not_committed_is_not_seen_but_by_its_writer(self, store: WholeStore) -> None:
+        def count_twice(reading: Reading) -> tuple[int, int]:
+            before = reading.count_keys(ALICE, NOW)
+            opened.set()
+            assert changed.wait(SECONDS)
+            return before, reading.count_keys(ALICE, NOW)
+
+        question = asyncio.create_task(store.read(count_twice))
+        assert await asyncio.to_thread(opened.wait, SECONDS)
+        await put(other, key("second"))
+        changed.set()
+        assert await question == (1, 1)
+        assert await store.read(lambda reading: reading.count_keys(ALICE, NOW)) == 2
+
+    async def test_what_is_half_done_is_seen_by_its_writer_only(self, store: WholeStore, other: WholeStore) -> None:
         await put(store)
-        async with store.writing() as writing:
-            await writing.add_key(key())
-            assert await writing.count_keys(ALICE, NOW) == 1
-            async with store.reading() as reading:
-                assert await reading.count_keys(ALICE, NOW) == 0
+        done = asyncio.Event()
+
+        def add_two(writing: Writing) -> tuple[int, int]:
+            writing.add_key(key(str(uuid.uuid4())))
+            half = writing.count_keys(ALICE, NOW)
+            writing.add_key(key(str(uuid.uuid4())))
+            return half, writing.count_keys(ALICE, NOW)
+
+        async def watch(each: WholeStore) -> set[int]:
+            seen = {await each.read(lambda reading: reading.count_keys(ALICE, NOW))}
+            while not done.is_set():
+                seen.add(await each.read(lambda reading: reading.count_keys(ALICE, NOW)))
+            return seen
+
+        watching = [asyncio.create_task(watch(each)) for each in (store, other)]
+        counted = await asyncio.gather(*(each.write(add_two) for _ in range(10) for each in (store, other)))
+        done.set()
+        assert {(half % 2, whole % 2) for half, whole in counted} == {(1, 0)}
+        assert all(number % 2 == 0 for each in await asyncio.gather(*watching) for number in each)
 
     async def test_the_other_handle_sees_what_was_committed(self, store: WholeStore, other: WholeStore) -> None:
         mine = key()
         await put(store, mine)
         assert await stored(other, mine) == mine
-        async with other.writing() as writing:
-            await writing.replace_key(mine, mine.switched(on=False))
+        await other.write(lambda writing: writing.replace_key(mine, mine.switched(on=False)))
         assert not (await stored(store, mine)).switched_on
-
-    async def test_a_cancelled_transaction_happens_not_at_all(self, store: WholeStore) -> None:
-        await put(store)
-        inside = asyncio.Event()
-
-        async def write() -> None:
-            async with store.writing() as writing:
-                await writing.add_key(key("cancelled"))
-                inside.set()
-                await asyncio.Event().wait()
-
-        task = asyncio.create_task(write())
-        await inside.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await put(store, key("next"))
-        async with store.reading() as reading:
-            assert await reading.count_keys(ALICE, NOW) == 1
 
     async def test_cancelled_at_any_moment_a_transaction_is_whole_or_nothing(self, store: WholeStore) -> None:
         await put(store)
@@ -632,12 +660,11 @@ class TransactionContract:
         for steps in itertools.count():
             alias = f"key-{steps}"
 
-            async def write(alias: str = alias) -> None:
-                async with store.writing() as writing:
-                    await writing.add_key(key(alias))
-                    await writing.append(event(alias))
+            def add(writing: Writing, alias: str = alias) -> None:
+                writing.add_key(key(alias))
+                writing.append(event(alias))
 
-            task = asyncio.create_task(write())
+            task = asyncio.create_task(store.write(add))
             for _ in range(steps):
                 await asyncio.sleep(0)
                 if task.done():
@@ -645,10 +672,9 @@ class TransactionContract:
             unhurt = task.done()
             task.cancel()
             await asyncio.wait((task,))
-            async with store.reading() as reading:
-                page = await reading.list_keys(KeyFilter(ALICE, search=alias), NOW, offset=0, limit=1000)
+            page = await store.read(lambda reading: reading.list_keys(KeyFilter(ALICE), NOW, offset=0, limit=1000))
             committed = alias in {each.alias for each in page.keys}
-            assert committed == (alias in {each.event.request_id for each in await store.events(0, 10_000)})
+            assert committed == (alias in {each.event.request_id for each in await store.trail().events(0, 10_000)})
             outcomes.add((unhurt, committed))
             if unhurt:
                 break
@@ -668,8 +694,7 @@ class TransactionContract:
     async def test_erasing_may_be_repeated(self, store: WholeStore) -> None:
         old = replace(key(), material=material())
         await put(store, old)
-        async with store.writing() as writing:
-            await writing.replace_key(old, old.without_material())
+        await store.write(lambda writing: writing.replace_key(old, old.without_material()))
         await store.erase_deleted()
         await store.erase_deleted()
         assert (await stored(store, old)).material is None
@@ -687,7 +712,7 @@ class DeploymentContract:
                 await initialising.mark_ready(proved(planned), event())
                 raise Halt
         assert await store.deployment() == planned
-        assert await store.events(0, 10) == []
+        assert await store.trail().events(0, 10) == []
 
     async def test_leaving_without_a_mark_changes_nothing(self, store: WholeStore) -> None:
         planned = plan()
@@ -711,7 +736,7 @@ class DeploymentContract:
         assert await store.deployment() == proved(planned)
         async with other.initialising(plan()) as initialising:
             assert initialising.deployment == proved(planned)
-        assert [each.event for each in await store.events(0, 10)] == [event()]
+        assert [each.event for each in await store.trail().events(0, 10)] == [event()]
 
     async def test_other_objects_than_planned_are_refused(self, store: WholeStore) -> None:
         planned = plan()

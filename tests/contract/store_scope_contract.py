@@ -21,12 +21,18 @@ from tests.contract.store_contract import (
     DIGEST,
     NOW,
     RECORD,
+    account_of,
     expect_listed,
     key,
     put,
+    put_tagged,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hsmkms.core.ids import AccountName
+    from hsmkms.core.ports import Reading, Writing
     from tests.contract.store_contract import WholeStore
 
 TAGS = {
@@ -38,32 +44,23 @@ TAGS = {
 
 class CredentialContract:
     async def test_a_credential_comes_back_with_its_limits_and_its_end(self, store: WholeStore) -> None:
-        async with store.writing() as writing:
-            alice = await writing.ensure_account(ALICE)
-            signer = Credential(AccessId("ak-1"), alice, frozenset(Role), NOW, record=RECORD)
-            ids, tags = frozenset(map(KeyId, "abc")), frozenset((("team", "cards"), ('"', "\N{SNOWMAN},=")))
-            scopes = (KeyScope(ids), KeyScope(tags=tags), KeyScope(ids, tags), EVERY_KEY)
-            made = [
-                replace(
-                    signer, access_id=AccessId(f"ak-{number}"), scope=scope, valid_to=valid_to, replaced_by=successor
-                )
-                for number, (scope, valid_to, successor) in enumerate(
-                    itertools.product(scopes, (None, AFTER), (None, AccessId("ak-0")))
-                )
-            ]
-            for each in made:
-                await writing.add_credential(each)
-        async with store.reading() as reading:
-            assert [await reading.credential(each.access_id) for each in made] == made
+        signer = Credential(AccessId("ak-1"), await account_of(store, ALICE), frozenset(Role), NOW, record=RECORD)
+        ids, tags = frozenset(map(KeyId, "abc")), frozenset((("team", "cards"), ('"', "\N{SNOWMAN},=")))
+        scopes = (KeyScope(ids), KeyScope(tags=tags), KeyScope(ids, tags), EVERY_KEY)
+        made = [
+            replace(signer, access_id=AccessId(f"ak-{number}"), scope=scope, valid_to=valid_to, replaced_by=successor)
+            for number, (scope, valid_to, successor) in enumerate(
+                itertools.product(scopes, (None, AFTER), (None, AccessId("ak-0")))
+            )
+        ]
+        await put(store, *made)
+        assert await store.read(lambda reading: [reading.credential(each.access_id) for each in made]) == made
 
     async def test_of_a_credential_only_switch_end_and_successor_are_replaced(self, store: WholeStore) -> None:
-        async with store.writing() as writing:
-            alice = await writing.ensure_account(ALICE)
-            scope = KeyScope(frozenset((KeyId("k"),)))
-            made = Credential(AccessId("ak-1"), alice, frozenset(Role), NOW, record=RECORD, scope=scope)
-            other = replace(made, access_id=AccessId("ak-2"))
-            for each in (made, other):
-                await writing.add_credential(each)
+        alice, scope = await account_of(store, ALICE), KeyScope(frozenset((KeyId("k"),)))
+        made = Credential(AccessId("ak-1"), alice, frozenset(Role), NOW, record=RECORD, scope=scope)
+        other = replace(made, access_id=AccessId("ak-2"))
+        await put(store, made, other)
         for wanted in (
             replace(made, switched_on=False),
             replace(made, valid_to=AFTER),
@@ -72,34 +69,33 @@ class CredentialContract:
             made,
         ):
             elsewhere = replace(wanted, roles=frozenset(), record=b"other", scope=EVERY_KEY, created_at=AFTER)
-            async with store.writing() as writing:
-                await writing.replace_credential(elsewhere)
-            async with store.reading() as reading:
-                assert await reading.credential(made.access_id) == wanted
-                assert await reading.credential(other.access_id) == other
+
+            def replace_it(writing: Writing, new: Credential = elsewhere) -> None:
+                writing.replace_credential(new)
+
+            await store.write(replace_it)
+            assert await store.read(lambda reading: reading.credential(made.access_id)) == wanted
+            assert await store.read(lambda reading: reading.credential(other.access_id)) == other
 
     async def test_a_credential_that_is_not_there_is_not_replaced(self, store: WholeStore) -> None:
-        async with store.writing() as writing:
-            alice = await writing.ensure_account(ALICE)
-            with pytest.raises(ChangedMeanwhile):
-                await writing.replace_credential(Credential(AccessId("ak-1"), alice, frozenset(), NOW, record=RECORD))
+        absent = Credential(AccessId("ak-1"), await account_of(store, ALICE), frozenset(), NOW, record=RECORD)
+        with pytest.raises(ChangedMeanwhile):
+            await store.write(lambda writing: writing.replace_credential(absent))
         assert await store.credentials() == []
 
     async def test_credentials_are_listed_by_account_and_age(self, store: WholeStore) -> None:
-        async with store.writing() as writing:
-            bob, alice = [await writing.ensure_account(name) for name in (BOB, ALICE)]
-            made = [
-                Credential(AccessId(name), account, frozenset((Role.USER,)), created_at, record=name.encode())
-                for name, account, created_at in (
-                    ("ak-3", alice, BEFORE),
-                    ("ak-1", alice, NOW),
-                    ("ak-2", alice, NOW),
-                    ("ak-0", bob, BEFORE),
-                )
-            ]
-            shown = Credential(AccessId("ak-9"), bob, frozenset(), AFTER, token_digest=DIGEST, switched_on=False)
-            for each in (shown, *reversed(made)):
-                await writing.add_credential(each)
+        bob, alice = [await account_of(store, name) for name in (BOB, ALICE)]
+        made = [
+            Credential(AccessId(name), account, frozenset((Role.USER,)), created_at, record=name.encode())
+            for name, account, created_at in (
+                ("ak-3", alice, BEFORE),
+                ("ak-1", alice, NOW),
+                ("ak-2", alice, NOW),
+                ("ak-0", bob, BEFORE),
+            )
+        ]
+        shown = Credential(AccessId("ak-9"), bob, frozenset(), AFTER, token_digest=DIGEST, switched_on=False)
+        await put(store, shown, *reversed(made))
         assert await store.credentials() == [*made, shown]
 
 
@@ -107,15 +103,19 @@ class ScopeContract(CredentialContract):
     async def test_a_key_has_the_tags_that_it_was_made_with_and_to_others_none(self, store: WholeStore) -> None:
         made = {alias: key(alias) for alias in (*TAGS, "none")}
         await put(store)
-        async with store.writing() as writing:
+
+        def tags(reading: Reading, account: AccountName = ALICE) -> list[Mapping[str, str]]:
+            return [reading.tags(account, each.key_id) for each in (*made.values(), key("nothing"))]
+
+        def add(writing: Writing) -> list[Mapping[str, str]]:
             for alias, each in made.items():
-                await writing.add_key(each, TAGS.get(alias))
-            assert await writing.tags(ALICE, made["both"].key_id) == TAGS["both"], "in the transaction, too"
-        async with store.reading() as reading:
-            for alias, each in made.items():
-                assert await reading.tags(ALICE, each.key_id) == TAGS.get(alias, {})
-                assert await reading.tags(BOB, each.key_id) == {}
-            assert await reading.tags(ALICE, KeyId("nothing")) == {}
+                writing.add_key(each, TAGS.get(alias))
+            return tags(writing)
+
+        expected = [*TAGS.values(), {}, {}]
+        assert await store.write(add) == expected, "in the transaction, too"
+        assert await store.read(tags) == expected
+        assert await store.read(lambda reading: tags(reading, BOB)) == [{}] * len(expected)
 
     @pytest.mark.parametrize(
         ("named", "tags", "found"),
@@ -140,11 +140,7 @@ class ScopeContract(CredentialContract):
         tagged = {**TAGS, "env": {"env": "prod"}}
         keys = {alias: key(alias, created_at=NOW - at) for at, alias in enumerate(tagged)}
         foreign = key("foreign", account=BOB)
-        await put(store)
-        async with store.writing() as writing:
-            for alias, each in keys.items():
-                await writing.add_key(each, tagged[alias])
-            await writing.add_key(foreign, {"env": "prod", "team": "cards"})
+        await put_tagged(store, *((each, tagged[alias]) for alias, each in keys.items()), (foreign, tagged["both"]))
         everyone = {**keys, "foreign": foreign}
         scope = KeyScope(frozenset(everyone[alias].key_id for alias in named), frozenset(tags))
         held = [each for alias, each in keys.items() if scope.holds(each.key_id, tagged[alias])]
@@ -153,10 +149,7 @@ class ScopeContract(CredentialContract):
 
     async def test_a_scope_narrows_what_other_filters_leave(self, store: WholeStore) -> None:
         on, off, gone = key("on"), replace(key("off"), archived=True), replace(key("gone"), deletion_due=NOW)
-        await put(store)
-        async with store.writing() as writing:
-            for each in (on, off, gone, key("other")):
-                await writing.add_key(each, {"env": "prod"} if each.alias != "other" else {})
+        await put_tagged(store, *((each, {"env": "prod"}) for each in (on, off, gone)), (key("other"), {}))
         by_tag, by_id = KeyScope(tags=frozenset((("env", "prod"),))), KeyScope(frozenset((on.key_id, off.key_id)))
         for scope in (by_tag, by_id):
             await expect_listed(store, KeyFilter(ALICE, frozenset((KeyState.ARCHIVED,)), scope=scope), [off])

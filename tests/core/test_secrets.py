@@ -120,3 +120,18 @@ def test_a_token_is_known_by_its_sha_256(kind: type[OpaqueToken], value: bytes) 
 
 def test_an_auth_token_is_no_import_token() -> None:
     assert AuthToken(VALUE) != ImportToken(VALUE)
+
+
+def test_what_is_derived_from_a_secret_key_is_made_once_and_the_oldest_gives_way() -> None:
+    secret, made = SecretKey(VALUE), list[str]()
+
+    def derived(label: str) -> SecretKey:
+        def derive(value: bytes) -> bytes:
+            made.append(label)
+            return value + label.encode()
+
+        return secret.derived(label, derive)
+
+    for label in ("1", "2", "1", "2", "3", "2", "1"):
+        assert derived(label).reveal() == VALUE + label.encode()
+    assert made == ["1", "2", "3", "1"]

@@ -199,7 +199,7 @@ async def both_clouds(url: str) -> AsyncIterator[Clouds]:
     """Open a deployment on a new database, which shares one pair among all import tokens."""
     await upgrade(url)
     async with AsyncExitStack() as stack:
-        store = await open_store(url, chain=link, busy_seconds=30)
+        store = await open_store(url, link=link, busy_seconds=30)
         stack.push_async_callback(store.close)
         house = House(store, Settings(tickets_per_pair=1000))
         await house.open()

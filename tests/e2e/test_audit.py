@@ -139,7 +139,9 @@ def heads(service: RunningService) -> list[AuditHead]:
 
 
 def verified(instance: Instance, expected: AuditHead | None = None) -> Verification:
-    return asyncio.run(verify_trail(config.load(instance.config), expected))
+    kept = () if expected is None else (expected,)
+    (trail,) = asyncio.run(verify_trail(config.load(instance.config), kept))
+    return trail
 
 
 @dataclass
@@ -221,7 +223,7 @@ def remake(instance: Instance) -> list[AuditHead]:
             event = event_of(_Named(row)).event  # type: ignore[arg-type]
             digest = link(digest, event)
             made.append(AuditHead(row["sequence"], digest))
-            values = event_values(event, digest)
+            values = event_values("", event, digest)
             database.execute("UPDATE events SET digest = ? WHERE sequence = ?", (values["digest"], made[-1].sequence))
     return made
 

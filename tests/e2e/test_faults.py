@@ -26,6 +26,7 @@ from tests.e2e.running import Instance, RunningService, until
 from tests.faults.asking import Asked, Scene, answer_to
 from tests.faults.full_disk import Disk
 from tests.faults.health import Health, watched
+from tests.faults.hosts import until_every_host
 from tests.faults.pkcs11_faults import Faults
 from tests.faults.table import AES_CMAC, AES_GCM, EVERY, OAEP, Answer, Case, ends_a_host, is_normal
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 RECOVERY_SECONDS: Final = 10.0
+HOSTS: Final = 3
 VERB_SECONDS: Final = 3
 ALGORITHMS: Final = '["RSAES_OAEP_SHA_1", "RSAES_PKCS1_V1_5"]'
 """Tickets of the second never share a pair: each is a new one."""
@@ -45,7 +47,7 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, Fa
     folder = tmp_path_factory.mktemp("faults")
     extra = f"\n[import]\ntickets_per_pair = 1000\nready_pairs = 0\nwrapping_algorithms = {ALGORITHMS}\n"
     instance = Instance.make(folder / "softhsm", extra=extra)
-    instance.replace("[hsm]\n", f"[hsm]\nhosts = 3\nverb_timeout_seconds = {VERB_SECONDS}\n")
+    instance.replace("[hsm]\n", f"[hsm]\nhosts = {HOSTS}\nverb_timeout_seconds = {VERB_SECONDS}\n")
     faults = Faults.between(folder / "module", instance)
     running = RunningService(instance)
     running.start(env=disk_of(instance).environment)
@@ -173,13 +175,13 @@ def test_a_token_that_fails_while_new_hosts_start(rule: str, scene: Scene, fault
     service = scene.service
     service.until_ready(RECOVERY_SECONDS)
     asked = scene.ask("import"), scene.ask("encrypt")
-    hosts = service.serving_hosts()
+    hosts = until_every_host(service, HOSTS)
     with faults.ruled(rule) as ruling:
         kill_all(hosts)
         until(lambda: ruling.wrong, "a new host meets it", RECOVERY_SECONDS)
         for each in asked:  # a host that has sent the PIN is not hurried
             until_done(each, RECOVERY_SECONDS + (READY_SECONDS if rule.startswith("C_Login hang") else 0))
-    until(lambda: len(service.serving_hosts()) == len(hosts), "as many hosts as before", READY_SECONDS)
+    until_every_host(service, HOSTS)
 
 
 @pytest.mark.parametrize("rule", ["C_FindObjectsInit 0x5", pytest.param("* 0x30", marks=pytest.mark.torture)])

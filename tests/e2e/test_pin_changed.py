@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.e2e.running import Instance, RunningService, until
+from tests.e2e.running import Instance, RunningService
+from tests.faults.hosts import until_every_host
 from tests.faults.pkcs11_faults import Faults
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def test_however_many_hosts_are_replaced(
     rule: str, calls: int, said: str, staged: tuple[RunningService, Faults]
 ) -> None:
     service, faults = staged
-    until(lambda: len(service.pids("host")) == HOSTS + 1, "every host")
+    until_every_host(service, HOSTS)
     key_id = service.client().external_key()
     with faults.ruled(rule) as ruling:
         for host in service.pids("host"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -17,7 +16,7 @@ import pytest
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
 from tests.e2e import raw
-from tests.e2e.running import Instance, RunningService, is_alive, until
+from tests.e2e.running import Instance, RunningService, is_alive, stopped, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,19 +65,6 @@ def robust(trap: Trap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         yield service
     finally:
         service.end()
-
-
-@contextlib.contextmanager
-def stopped(pids: list[int]) -> Iterator[None]:
-    """Let processes hang for the block."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 def refuses_connections(service: RunningService) -> bool:

@@ -24,8 +24,7 @@ from hsmkms.hsm.host.session import TokenSession
 from hsmkms.hsm.settings import HostPurpose, HostSettings
 
 if TYPE_CHECKING:
-    import pkcs11
-
+    from hsmkms.hsm.host.session import TokenObject as Found
     from tests.e2e.running import Instance
 
 _SECONDS: Final = 60
@@ -70,7 +69,7 @@ def object_files(instance: Instance) -> list[Path]:
     return [each for each in instance.folder.glob("tokens/*/*.object") if each.name != "token.object"]
 
 
-def _make_like(session: TokenSession, one: pkcs11.Object) -> None:
+def _make_like(session: TokenSession, one: Found) -> None:
     """Generate another key with the label, id and attributes of `one`."""
     label, object_id = str(session.read(one, Attribute.LABEL)), bytes(session.read(one, Attribute.ID))
     role = next(role for role in CustodyRole if label.endswith(f" {role.value}"))

@@ -47,9 +47,11 @@ class Ruling:
 
     def counted(self, rule: int = 0) -> tuple[int, int]:
         """Return how many calls, of all processes, a rule matched, and how many of them it made go wrong."""
-        if not self.counts.exists():
-            return 0, 0  # no call yet, of any kind
-        matched, wrong = _COUNTER.unpack_from(self.counts.read_bytes(), rule * _COUNTER.size)
+        at = rule * _COUNTER.size
+        counted = self.counts.read_bytes() if self.counts.exists() else b""
+        if len(counted) < at + _COUNTER.size:
+            return 0, 0  # no call yet, of any kind: the first one makes the file, empty, and then as long as it must be
+        matched, wrong = _COUNTER.unpack_from(counted, at)
         return int(matched), int(wrong)
 
     @property

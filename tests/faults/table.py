@@ -108,8 +108,6 @@ class Site:
     after: Place
     """What it is when the call was made, and its answer lost."""
     mechanism: str = ""
-    answered_at: int = 0
-    """How many calls come first that only ask how long the answer will be."""
 
     def __str__(self) -> str:
         return f"{self.asked}-{self.function}{self.mechanism and f'({self.mechanism})'}"
@@ -127,7 +125,7 @@ def _begins(asked: str, function: str, place: Place, mechanism: str) -> Site:
 
 
 def _ends(asked: str, function: str, place: Place) -> Site:
-    return Site(asked, function, Place.ENDS_THE_HOST, place, answered_at=1)
+    return Site(asked, function, Place.ENDS_THE_HOST, place)
 
 
 OAEP, AES_CBC_PAD, AES_GCM, AES_CMAC, AES_KEY_WRAP, AES_KEY_WRAP_PAD = (
@@ -184,7 +182,7 @@ class Case:
         if self.site.mechanism:
             words.append(f"mechanism={self.site.mechanism}")
         if not self.is_always:
-            words += [f"skip={self.site.answered_at if self.is_after else 0}", "count=1"]
+            words += ["count=1"]
             # Or a host that is just starting, in place of the one before, could be the one that meets it. Where pairs
             # are made there is one host only, and both answers are right.
             words += [] if self.site.before is Place.MAKES_PAIRS else [f"older_ms={STARTING_MS}"]

@@ -187,12 +187,13 @@ def taken_by(connection: socket.socket, frame: bytes) -> int:
 async def test_a_host_with_its_hands_full_reads_no_more_and_still_ends_with_its_socket() -> None:
     ours, theirs = socket.socketpair()
     program = (
-        "import socket, sys\n"
+        "import socket, sys, threading\n"
         "from hsmkms.hsm.host.serving import Host\n"
         "from hsmkms.hsm.settings import HostSettings\n"
         "settings = HostSettings(module='', token_label='', pin_file='', edition='fips')\n"
         "host = Host(socket.socket(fileno=int(sys.argv[1])), settings, [None], None)\n"
-        "host._benches = [None]  # attached, and its one worker busy for ever\n"
+        "host._benches = [None]  # attached\n"
+        "host._work = lambda bench: (host._arrivals.next(), threading.Event().wait())  # with the first for ever\n"
         "host.serve()\n"
     )
     with theirs:

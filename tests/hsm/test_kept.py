@@ -16,7 +16,7 @@ from pkcs11 import exceptions as ckr
 from hsmkms.core.ids import PairId
 from hsmkms.core.material import Edition
 from hsmkms.core.records import of_pair
-from hsmkms.hsm import messages
+from hsmkms.hsm import frames, messages
 from hsmkms.hsm.host.kept import Kept
 from hsmkms.hsm.host.serving import Host
 from hsmkms.hsm.host.workbench import UNSEALED_KEPT_SECONDS, Workbench
@@ -143,8 +143,8 @@ def test_an_idle_session_destroys_each_object_when_its_time_is_over(asks_for: st
                 with suppress(FutureTimeout):
                     taken.result(0.005)
         finally:
-            host._waiting.put(request)
-        assert taken.result(5) is request
+            ours.sendall(frames.frame(request))
+        assert taken.result(5) == request
     assert (gone.destroyed, stays.destroyed) == (True, False)
 
 

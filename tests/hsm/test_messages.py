@@ -120,7 +120,7 @@ LONGEST_PLACE = Place(
     ),
 )
 """Of the five objects that a deployment has; the known answers are shorter than this."""
-LONGEST_HEAD = Head(sequence=2**63 - 1, digest=bytes(32))
+LONGEST_HEAD = Head(sequence=2**63 - 1, digest=bytes(32), node="n" * 32)
 LARGEST_OF_EACH: tuple[messages.Verb, ...] = (
     messages.Attach(place=LONGEST_PLACE),
     messages.Initialise(place=LONGEST_PLACE),
@@ -182,7 +182,9 @@ def test_the_largest_request_of_every_verb_was_tried() -> None:
         pytest.param(structs.replace(DATA_KEY, size=1025), id="data key"),
         pytest.param(messages.Random(size=0), id="no random bytes"),
         pytest.param(messages.Random(size=1025), id="random bytes"),
-        pytest.param(messages.SealHead(deployment_id="d", head=Head(sequence=1, digest=bytes(31))), id="head's digest"),
+        pytest.param(
+            messages.SealHead(deployment_id="d", head=Head(sequence=1, digest=bytes(31), node="")), id="head's digest"
+        ),
         pytest.param(messages.HoldsSeal(deployment_id="d", head=LONGEST_HEAD, mac=bytes(33)), id="seal"),
         pytest.param(messages.Attach(place=place_of(object_id=bytes(15))), id="object id"),
         pytest.param(messages.Attach(place=place_of(challenge=bytes(4097))), id="challenge"),

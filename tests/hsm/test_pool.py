@@ -29,7 +29,7 @@ from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.hsm import frames, messages
 from hsmkms.hsm.channel import HostChannel, error_of
 from hsmkms.hsm.client import HostPool, PoolLimits
-from hsmkms.hsm.messages import Fault, FaultKind
+from hsmkms.hsm.messages import Fault, FaultKind, Reply
 from hsmkms.hsm.report import AlgorithmFinding, CipherFinding, TokenDescription, TokenReport
 from hsmkms.hsm.settings import Duty
 from hsmkms.log import REQUEST_ID
@@ -328,6 +328,74 @@ async def test_a_host_that_talks_nonsense_is_given_up(play: Play, garbage: bytes
     with pytest.raises(TokenGaveNoAnswer):
         await call
     assert play.lost == [host.name]
+
+
+async def test_answers_that_come_together_or_in_pieces_are_whole(play: Play) -> None:
+    host = await play.join(sessions=3)
+    calls = [play.generate() for _ in range(3)]
+    requests = [await host.receive() for _ in calls]
+    stream = b"".join(frames.frame(Reply(number=each.number, answer=SEALED)) for each in requests)
+    cut = len(stream) - 3
+    host.send(stream[:cut])
+    await until(calls[1].done)
+    assert not calls[2].done()
+    host.send(stream[cut:])
+    await asyncio.gather(*calls)
+
+
+async def test_a_deadline_that_is_nearer_than_those_before_is_kept(play: Play) -> None:
+    host = await play.join(sessions=2)
+    (seat,) = play.pool._seats.values()
+    far = asyncio.ensure_future(seat.channel.call(messages.Probe(), messages.Probed, 60))
+    await host.receive()
+    near = seat.channel.call(messages.Random(size=1), messages.RandomMade, 0.05)
+    async with asyncio.timeout(5):
+        for call in (near, far):
+            with pytest.raises(TokenGaveNoAnswer):
+                await call
+    assert play.lost == [host.name]
+
+
+async def test_a_call_has_its_whole_time_whenever_it_began(play: Play) -> None:
+    play.pool_with(verb=1)
+    host = await play.join()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    first = play.generate()
+    request = await host.receive()
+    await until(lambda: loop.time() > began + 0.5)
+    host.answer(request, SEALED)
+    await first
+    second = play.generate()
+    request = await host.receive()
+    await until(lambda: loop.time() > began + 1.2)  # the first one's deadline has passed
+    host.answer(request, SEALED)
+    await second
+    assert play.lost == []
+
+
+async def test_an_idle_channel_has_no_timer(play: Play) -> None:
+    play.pool_with(verb=0.05)
+    host = await play.join()
+    call = play.generate()
+    host.answer(await host.receive(), SEALED)
+    await call
+    (seat,) = play.pool._seats.values()
+    await until(lambda: seat.channel._alarm is None)
+
+
+async def test_a_host_is_given_up_for_a_call_that_nobody_waits_for_any_more(play: Play) -> None:
+    play.pool_with(verb=0.05)
+    for answer in (Fault(kind=FaultKind.SICK), messages.SecretOpened(secret=b"s"), None):
+        host = await play.join()
+        call = play.generate()
+        request = await host.receive()
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        if answer is not None:
+            host.answer(request, answer)
+        await until(lambda: not play.pool.hosts)
+        assert play.lost.pop() == host.name
 
 
 async def test_an_answer_of_another_kind_is_our_defect_and_ends_the_host(play: Play) -> None:

@@ -36,7 +36,7 @@ async def opened(empty_database: Path, tmp_path: Path) -> AsyncIterator[Callable
     async with AsyncExitStack() as stack:
 
         async def open_one() -> SqlStore:
-            store = await open_store(f"sqlite:///{path}", chain=link, busy_seconds=30)
+            store = await open_store(f"sqlite:///{path}", link=link, busy_seconds=30)
             stack.push_async_callback(store.close)
             return store
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import functools
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 
@@ -54,13 +55,15 @@ from tests.fakes.clock import RememberedWitness, SteppedTimer, StoppedClock
 from tests.service.counted_hsm import UNDECRYPTABLE, CountedHsm, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable, Callable
 
     from hsmkms.core.events import Event, EventTag
     from hsmkms.core.keys import Key, KeyState
-    from hsmkms.core.ports import Store, Writing
+    from hsmkms.core.ports import Reading, Store, Writing
     from hsmkms.core.tickets import Pair, Ticket
     from hsmkms.store.database import SqlStore
+
+Result = TypeVar("Result")
 
 OAEP: Final = WrappingAlgorithm.RSAES_OAEP_SHA_256
 DAY: Final = 86_400
@@ -137,8 +140,7 @@ class House:
         self.caller, self.stranger = [await self._caller(name) for name in ("acme", "stranger")]
 
     async def _caller(self, name: str) -> Caller:
-        async with self.store.writing() as writing:
-            account = await writing.ensure_account(AccountName(name))
+        account = await self.store.write(lambda writing: writing.ensure_account(AccountName(name)))
         return Caller(account, AccessId(f"AKID{name}"), frozenset(Role), RequestId("request-1"))
 
     def use_counter(self) -> UseCounter:
@@ -233,75 +235,92 @@ class House:
         return found
 
     async def ticket(self, issued: ImportParameters | ImportMaterial) -> Ticket:
-        async with self.sql.reading() as reading:
-            found = await reading.ticket(issued.import_token.digest())
+        found = await self.sql.read(lambda reading: reading.ticket(issued.import_token.digest()))
         assert found is not None
         return found
 
     async def pair(self, issued: ImportParameters | ImportMaterial) -> Pair:
         ticket = await self.ticket(issued)
-        async with self.sql.reading() as reading:
-            found = await reading.pair(ticket.pair_id)
+        found = await self.sql.read(lambda reading: reading.pair(ticket.pair_id))
         assert found is not None
         return found
 
     async def uses(self, key_id: KeyId) -> int:
         """Return how many uses of a key were ever leased."""
-        async with self.sql.reading() as reading:
-            leased = await reading.uses_leased(key_id)
+        leased = await self.sql.read(lambda reading: reading.uses_leased(key_id))
         assert leased is not None
         return leased
 
     async def events(self, *tags: EventTag) -> list[Event]:
-        chained = await self.sql.events(0, 100_000)
+        chained = await self.sql.trail().events(0, 100_000)
         return [each.event for each in chained if not tags or each.event.tag in tags]
 
     async def edit_key(self, key_id: KeyId, *, archived: bool = False, deletion_due: Instant | None = None) -> None:
         """Bring a key into a state without the checks and effects of the use case that does so."""
         key = await self.key_row(key_id)
-        async with self.sql.writing() as writing:
-            await writing.replace_key(key, replace(key, archived=archived, deletion_due=deletion_due))
+        edited = replace(key, archived=archived, deletion_due=deletion_due)
+        await self.sql.write(lambda writing: writing.replace_key(key, edited))
 
 
 class BreakableStore:
-    """The real store, whose transactions fail on demand: at an append, at a commit, or after it."""
+    """The real store, whose transactions fail on demand: at an append, at a commit, or after it.
 
-    def __init__(self, store: SqlStore) -> None:
+    Attributes:
+        between_runs: if set, every change is run and undone first; then this is awaited, and the change is run again,
+            as a database does when transactions got into each other's way.
+    """
+
+    def __init__(self, store: Store) -> None:
         self._store = store
         self.break_append: Exception | None = None
         self.break_commit: BaseException | None = None
         self.break_after_commit: BaseException | None = None
+        self.between_runs: Callable[[], Awaitable[None]] | None = None
         self.commits = 0
-        self.reading = store.reading
+        self.read = store.read
+        self.look_up = store.look_up
         self.expired_keys = store.expired_keys
         self.due_deletions = store.due_deletions
         self.overdue_tickets = store.overdue_tickets
         self.idle_pairs = store.idle_pairs
         self.erase_deleted = store.erase_deleted
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Writing]:
-        async with self._store.writing() as writing:
+    async def write(self, change: Callable[[Writing], Result]) -> Result:
+        if self.between_runs is not None:
+            with suppress(Exception):
+                await self._store.write(functools.partial(_undone, change))
+            await self.between_runs()
+
+        def breakable(writing: Writing) -> Result:
             if self.break_append is not None:
                 writing.append = self._broken_append  # type: ignore[method-assign]
-            yield writing
+            result = change(writing)
             if self.break_commit is not None:
                 raise self.break_commit
+            return result
+
+        result = await self._store.write(breakable)
         self.commits += 1
         if self.break_after_commit is not None:
             raise self.break_after_commit
+        return result
 
-    async def _broken_append(self, *_events: Event) -> None:
+    def _broken_append(self, *_events: Event) -> None:
         assert self.break_append is not None
         raise self.break_append
+
+
+def _undone(change: Callable[[Writing], object], writing: Writing) -> None:
+    change(writing)
+    raise StoreUnavailable
 
 
 def _is_a_store(store: BreakableStore) -> Store:
     return store  # mypy proves it
 
 
-def out_of_reach() -> None:
-    """Stand for a transaction that nobody may begin."""
+async def out_of_reach(question: Callable[[Reading], Result]) -> Result:
+    """Stand for a store that nobody may read."""
     raise StoreUnavailable
 
 

@@ -20,11 +20,13 @@ from hsmkms.core.errors import (
 from hsmkms.core.events import EventTag
 from hsmkms.core.keys import KeyState
 from hsmkms.core.tickets import MOST_GIVEN_BACK, MOST_PAIR_FAILURES, TicketState
+from hsmkms.service.rows import pair_of, same_ticket
 from tests.service.house import Killed, Settings, end_of, refusal, undecryptable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from hsmkms.core.ports import Reading
     from hsmkms.store.database import SqlStore
     from tests.service.house import House
 
@@ -101,16 +103,16 @@ async def test_an_attempt_is_committed_before_the_token_is_called(
     house: House, opened: Callable[[], Awaitable[SqlStore]]
 ) -> None:
     command = house.command(await house.parameters(await house.key()))
+    before = await house.ticket(command)
     another_process = await opened()
     seen: list[tuple[int, int]] = []
 
+    def counted(reading: Reading) -> tuple[int, int]:
+        ticket = same_ticket(reading, before)
+        return ticket.attempts, pair_of(reading, ticket).failures
+
     async def look() -> None:
-        async with another_process.reading() as reading:
-            ticket = await reading.ticket(command.import_token.digest())
-            assert ticket is not None
-            pair = await reading.pair(ticket.pair_id)
-            assert pair is not None
-            seen.append((ticket.attempts, pair.failures))
+        seen.append(await another_process.read(counted))
 
     house.hsm.before_judging = look
     await house.run(command)
@@ -217,8 +219,7 @@ async def test_after_an_outage_the_same_ticket_imports(house: House) -> None:
 async def test_a_pair_record_that_does_not_open_is_our_fault_and_costs_no_attempt(house: House) -> None:
     parameters = await house.parameters(await house.key())
     pair = await house.pair(parameters)
-    async with house.sql.writing() as writing:
-        await writing.replace_pair(pair, replace(pair, record=bytes(80)))
+    await house.sql.write(lambda writing: writing.replace_pair(pair, replace(pair, record=bytes(80))))
     for _ in range(12):
         assert isinstance(await refusal(house, house.command(parameters)), RecordBroken)
     ticket = await house.ticket(parameters)
@@ -226,8 +227,7 @@ async def test_a_pair_record_that_does_not_open_is_our_fault_and_costs_no_attemp
     refused = await house.events(EventTag.MATERIAL_REFUSED)
     assert [event.detail["reason"] for event in refused] == ["RecordBroken"] * 12
     whole = await house.pair(parameters)
-    async with house.sql.writing() as writing:
-        await writing.replace_pair(whole, replace(whole, record=pair.record))
+    await house.sql.write(lambda writing: writing.replace_pair(whole, replace(whole, record=pair.record)))
     await house.run(house.command(parameters))
 
 
@@ -250,8 +250,8 @@ async def test_imports_under_way_are_not_yet_failures_of_their_pair(housed: Call
     house = await housed(Settings(tickets_per_pair=1000))
     commands = [house.command(await house.parameters(await house.key())) for _ in range(20)]
     pair = await house.pair(commands[0])
-    async with house.sql.writing() as writing:
-        await writing.replace_pair(pair, replace(pair, failures=MOST_PAIR_FAILURES - 10))
+    failing = replace(pair, failures=MOST_PAIR_FAILURES - 10)
+    await house.sql.write(lambda writing: writing.replace_pair(pair, failing))
     arrived, go_on = asyncio.Event(), asyncio.Event()
     waiting = 0
 
@@ -271,6 +271,21 @@ async def test_imports_under_way_are_not_yet_failures_of_their_pair(housed: Call
         await asyncio.gather(*running)
         for command in commands[10:]:
             await house.run(command)
+    assert (await house.pair(commands[0])).failures == MOST_PAIR_FAILURES - 10
+
+
+async def test_imports_admitted_together_are_not_yet_failures_of_their_pair_either(
+    housed: Callable[..., Awaitable[House]],
+) -> None:
+    house = await housed(Settings(tickets_per_pair=1000))
+    commands = [house.command(await house.parameters(await house.key())) for _ in range(20)]
+    pair = await house.pair(commands[0])
+    failing = replace(pair, failures=MOST_PAIR_FAILURES - 10)
+    await house.sql.write(lambda writing: writing.replace_pair(pair, failing))
+    answers = await asyncio.gather(*map(house.run, commands), return_exceptions=True)
+    assert {type(each) for each in answers} == {type(None), TokenNotAsked}
+    for command in commands:
+        await house.run(command)
     assert (await house.pair(commands[0])).failures == MOST_PAIR_FAILURES - 10
 
 

@@ -61,7 +61,7 @@ async def test_whatever_is_not_exactly_the_token_is_nobodys(house: House, issued
 
 @pytest.mark.parametrize("token", [b"", b"A" * 42, b"A" * 44, b"A" * 42 + b"-", b"A" * 42 + b"\n", b"A" * 43 + b"\n"])
 async def test_what_has_not_the_form_of_one_costs_the_database_nothing(house: House, token: bytes) -> None:
-    house.store.reading = out_of_reach  # type: ignore[assignment]
+    house.store.read = out_of_reach
     assert await house.service.holder_of(AuthToken(token)) is None
     with pytest.raises(StoreUnavailable):
         await house.service.holder_of(AuthToken(b"A" * 43))
@@ -130,5 +130,4 @@ async def test_none_exists_if_its_event_cannot_be_written(house: House) -> None:
     house.store.break_append = StoreUnavailable()
     with pytest.raises(StoreUnavailable):
         await house.auth_tokens.create(Grant(AccountName("newcomer"), ROLES))
-    async with house.sql.reading() as reading:
-        assert await reading.account(AccountName("newcomer")) is None
+    assert await house.sql.read(lambda reading: reading.account(AccountName("newcomer"))) is None

@@ -58,8 +58,7 @@ class Kind:
         return None if known is None else known.scope
 
     async def row(self, access_id: AccessId) -> Credential:
-        async with self.house.sql.reading() as reading:
-            return await existing_credential(reading, access_id)
+        return await self.house.sql.read(lambda reading: existing_credential(reading, access_id))
 
     async def turn(self, access_id: AccessId, *, on: bool) -> bool:
         return await switch_credential(self.house.store, self.house.clock, access_id, on=on)

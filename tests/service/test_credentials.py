@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import asynccontextmanager, closing
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -20,13 +20,15 @@ from hsmkms.service.credentials import SECRET_KEPT_SECONDS
 from tests.service.house import out_of_reach
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from hsmkms.core.ports import Reading
     from hsmkms.service.credentials import IssuedCredential
     from hsmkms.store.database import SqlStore
     from tests.service.house import House
+
+Result = TypeVar("Result")
 
 ACCOUNT = AccountName("acme")
 ROLES = frozenset((Role.ADMIN, Role.IMPORTER))
@@ -173,15 +175,14 @@ async def test_a_slow_token_is_asked_once_and_what_it_opened_is_checked_again(
 async def test_a_database_that_takes_longer_than_its_word_is_trusted_lets_nobody_in(
     house: House, issued: IssuedCredential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reading = house.store.reading
+    read = house.store.read
 
-    @asynccontextmanager
-    async def slowly() -> AsyncIterator[Reading]:
-        async with reading() as rows:
-            house.clock.advance(5)
-            yield rows
+    async def slowly(question: Callable[[Reading], Result]) -> Result:
+        found = await read(question)
+        house.clock.advance(5)
+        return found
 
-    monkeypatch.setattr(house.store, "reading", slowly)
+    monkeypatch.setattr(house.store, "read", slowly)
     with pytest.raises(ServiceOverloaded):
         await house.credentials.open(issued.access_id)
     monkeypatch.undo()
@@ -195,24 +196,19 @@ async def test_one_made_by_another_process_holds_at_once(
     assert await house.credentials.open(access_id) is None
     identity = records.of_credential(ACCOUNT, access_id, Edition.FIPS)
     record = await house.hsm.protect_secret(identity, SecretKey(b"elsewhere"))
-    async with (await opened()).writing() as writing:
-        await writing.add_credential(
-            Credential(access_id, house.caller.account, ROLES, house.clock.now(), record=record)
-        )
+    made = Credential(access_id, house.caller.account, ROLES, house.clock.now(), record=record)
+    await (await opened()).write(lambda writing: writing.add_credential(made))
     found = await house.credentials.open(access_id)
     assert found is not None
     assert found.secret.reveal() == b"elsewhere"
 
 
 async def test_a_record_of_another_access_id_does_not_open(house: House, issued: IssuedCredential) -> None:
-    async with house.sql.reading() as reading:
-        credential = await reading.credential(issued.access_id)
+    credential = await house.sql.read(lambda reading: reading.credential(issued.access_id))
     assert credential is not None
     stolen = AccessId("AKIDthief")
-    async with house.sql.writing() as writing:
-        await writing.add_credential(
-            Credential(stolen, house.stranger.account, ROLES, house.clock.now(), record=credential.record)
-        )
+    forged = Credential(stolen, house.stranger.account, ROLES, house.clock.now(), record=credential.record)
+    await house.sql.write(lambda writing: writing.add_credential(forged))
     with pytest.raises(RecordBroken):
         await house.credentials.open(stolen)
 
@@ -233,8 +229,7 @@ async def test_no_credential_exists_if_its_event_cannot_be_written(house: House)
     house.store.break_append = StoreUnavailable()
     with pytest.raises(StoreUnavailable):
         await house.credentials.create(Grant(AccountName("newcomer"), ROLES))
-    async with house.sql.reading() as reading:
-        assert await reading.account(AccountName("newcomer")) is None
+    assert await house.sql.read(lambda reading: reading.account(AccountName("newcomer"))) is None
 
 
 async def test_a_bounded_number_of_secrets_is_kept(
@@ -249,7 +244,7 @@ async def test_a_bounded_number_of_secrets_is_kept(
 
 async def test_at_one_instant_neither_token_nor_database_is_asked_twice(house: House, issued: IssuedCredential) -> None:
     await house.credentials.open(issued.access_id)
-    house.store.reading = out_of_reach  # type: ignore[assignment]
+    house.store.read = out_of_reach
     assert await house.credentials.open(issued.access_id) is not None
     house.clock.advance(4)
     assert await house.credentials.open(issued.access_id) is not None

@@ -73,7 +73,7 @@ class Attacked:
         with self._database as database:
             for statement, parameters in forgeries:
                 database.execute(statement, parameters)
-        done = await verify(self._house.sql, self._house.hsm, DEPLOYMENT, expected)
+        done = await verify(self._house.sql.trail(), self._house.hsm, DEPLOYMENT, expected)
         with self._database as database:
             for table, rows in self._rows.items():
                 database.execute(f"DELETE FROM {table}")  # noqa: S608
@@ -84,10 +84,9 @@ class Attacked:
 
 @pytest.fixture
 async def attacked(house: House, tmp_path: Path) -> AsyncIterator[Attacked]:
-    async with house.sql.writing() as writing:
-        await writing.append(*map(event, range(LENGTH)))
-        head = await writing.head()
-    await Sealer(house.store, house.sql, house.hsm, house.timer, DEPLOYMENT).seal_new()
+    await house.sql.write(lambda writing: writing.append(*map(event, range(LENGTH))))
+    head = await house.sql.trail().head()
+    await Sealer(house.store, house.sql.trail(), house.hsm, house.timer, DEPLOYMENT).seal_new()
     assert head is not None
     with closing(sqlite3.connect(tmp_path / "hsmkms.db")) as database:
         database.execute("PRAGMA synchronous = OFF")

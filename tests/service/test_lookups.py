@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 
@@ -17,10 +16,12 @@ from hsmkms.service.credentials import ROW_TRUSTED_SECONDS
 from hsmkms.service.lookups import LookUps
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from hsmkms.core.ports import Reading
     from tests.service.house import House
+
+Result = TypeVar("Result")
 
 CROWD: Final = 200
 HERE: Final = "192.0.2.1"
@@ -35,17 +36,15 @@ class SlowDatabase:
         self.at_once = 0
         self.most = 0
         self.gate = asyncio.Event()
-        self._read = house.store.reading
-        house.store.reading = self._slowly  # type: ignore[assignment]
+        self._read = house.store.read
+        house.store.read = self._slowly
 
-    @asynccontextmanager
-    async def _slowly(self) -> AsyncIterator[Reading]:
+    async def _slowly(self, question: Callable[[Reading], Result]) -> Result:
         self.at_once += 1
         self.most = max(self.most, self.at_once)
         try:
             await self.gate.wait()
-            async with self._read() as reading:
-                yield reading
+            return await self._read(question)
         finally:
             self.at_once -= 1
 

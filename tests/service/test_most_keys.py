@@ -82,14 +82,14 @@ async def test_a_full_account_asks_the_token_for_nothing(limited: House) -> None
 
 
 async def test_only_what_the_token_would_make_in_vain_is_counted_twice(limited: House) -> None:
-    limited.store.reading = out_of_reach  # type: ignore[assignment]
+    limited.store.read = out_of_reach
     await limited.key()  # external: the count within the transaction is enough
     with pytest.raises(StoreUnavailable):
         await limited.key(origin=Origin.GENERATED)
 
 
 async def test_without_a_limit_nothing_is_counted(house: House) -> None:
-    house.store.reading = out_of_reach  # type: ignore[assignment]
+    house.store.read = out_of_reach
     await house.key(origin=Origin.GENERATED)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import pytest
 
@@ -137,7 +137,7 @@ async def test_a_list_shows_and_counts_the_keys_of_the_scope_only(made: Limited,
 async def test_without_limits_all_are_shown_and_no_statement_is_spent_on_scopes(
     made: Limited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(*_: object) -> dict[str, str]:
+    def never(*_: object) -> dict[str, str]:
         raise AssertionError
 
     monkeypatch.setattr(SqlReading, "tags", never)
@@ -151,6 +151,19 @@ async def test_without_limits_all_are_shown_and_no_statement_is_spent_on_scopes(
     assert {each.key.key_id for each in shown.keys} == {made.inside, made.outside}
     with pytest.raises(AssertionError):
         await house.service.execute(made.by_tag, commands.DescribeKey(made.inside))
+
+
+@pytest.mark.parametrize("name", ["encrypt", "decrypt", "decrypt-by-name", "re-encrypt", "data-key"])
+async def test_of_a_key_that_is_not_named_in_it_nothing_is_looked_up_to_use_it(made: Limited, name: str) -> None:
+    made.house.store.look_up = never_looked_up
+    for other in made.out_of_reach:
+        assert isinstance(await refused(made.house, made.by_id, NAMING_A_KEY[name](other)), KeyOutOfScope)
+    with pytest.raises(AssertionError):
+        await made.house.service.execute(made.by_id, NAMING_A_KEY[name](made.inside))
+
+
+async def never_looked_up(*_: object, **__: object) -> NoReturn:
+    raise AssertionError
 
 
 # --- a new key --------------------------------------------------------------------------------------------------

@@ -27,14 +27,14 @@ DEPLOYMENT: Final = "a deployment"
 
 def sealer_of(house: House) -> Sealer:
     """Return the sealer of a service that starts."""
-    return Sealer(house.store, house.sql, house.hsm, house.timer, DEPLOYMENT)
+    return Sealer(house.store, house.sql.trail(), house.hsm, house.timer, DEPLOYMENT)
 
 
 async def grow(house: House, events: int) -> None:
     """Append so many events; the very first is what every deployment begins with."""
-    async with house.sql.writing() as writing:
-        first = await writing.head() is None
-        await writing.append(*(event(each, first=first and each == 0) for each in range(events)))
+    first = await house.sql.trail().head() is None
+    new = [event(each, first=first and each == 0) for each in range(events)]
+    await house.sql.write(lambda writing: writing.append(*new))
 
 
 def event(number: int, *, first: bool = False) -> Event:
@@ -43,14 +43,13 @@ def event(number: int, *, first: bool = False) -> Event:
 
 
 async def head(house: House) -> AuditHead:
-    async with house.sql.writing() as writing:
-        found = await writing.head()
+    found = await house.sql.trail().head()
     assert found is not None
     return found
 
 
 async def verified(house: House, expected: AuditHead | None = None) -> Verification:
-    return await verify(house.sql, house.hsm, DEPLOYMENT, expected)
+    return await verify(house.sql.trail(), house.hsm, DEPLOYMENT, expected)
 
 
 def edit(tmp_path: Path, *statements: str) -> None:
@@ -80,7 +79,7 @@ async def test_what_is_new_is_sealed_and_an_idle_trail_is_left_alone(
     await grow(house, 1)
     await sealed.seal_new()
     newest = await head(house)
-    assert (await house.sql.seals(0, 10))[0].head == newest
+    assert (await house.sql.trail().seals(0, 10))[0].head == newest
     assert [vars(each)["head"] for each in caplog.records] == [f"6:{newest.digest.hex()}"]
     done = await verified(house, newest)
     assert (done.found, done.sealed, done.newer, done.length) == ([], newest, 0, 6)
@@ -89,7 +88,7 @@ async def test_what_is_new_is_sealed_and_an_idle_trail_is_left_alone(
 async def test_every_thousand_events_have_a_seal_of_their_own(house: House, sealed: Sealer) -> None:
     await grow(house, 2 * SEAL_BLOCK + 100)
     await sealed.seal_new()
-    sequences = [each.head.sequence for each in await house.sql.seals(0, 10)]
+    sequences = [each.head.sequence for each in await house.sql.trail().seals(0, 10)]
     assert sequences == [SEAL_BLOCK, 2 * SEAL_BLOCK, 2 * SEAL_BLOCK + 105]
     await grow(house, SEAL_BLOCK - 105)  # ends with its block
     await sealer_of(house).seal_new()  # as after a restart
@@ -170,8 +169,7 @@ async def test_a_trail_that_lost_its_beginning_with_its_seals_is_broken(
     house: House, sealed: Sealer, tmp_path: Path
 ) -> None:
     edit(tmp_path, "DELETE FROM events", "DELETE FROM audit_seals")
-    async with house.sql.writing() as writing:
-        await writing.append(event(1))
+    await house.sql.write(lambda writing: writing.append(event(1)))
     sealer = sealer_of(house)
     await sealer.seal_new()
     assert sealer._broken == Break(6, BreakReason.NOT_BEGUN)
@@ -243,12 +241,11 @@ async def spoilt_call(*_: object) -> None:
 
 async def remade(house: House, tmp_path: Path) -> None:
     """Change the second event and make all digests anew, as whoever may write the whole database can."""
-    trail = await house.sql.events(0, 100)
+    trail = await house.sql.trail().events(0, 100)
     events = [each.event for each in trail]
     events[1] = Event(EventTag.KEY_DECRYPTED, Instant(1), None, "ak-2")
     edit(tmp_path, "DELETE FROM events", "DELETE FROM sqlite_sequence WHERE name = 'events'")
-    async with house.sql.writing() as writing:
-        await writing.append(*events)
+    await house.sql.write(lambda writing: writing.append(*events))
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -277,7 +274,7 @@ async def test_a_seal_over_the_attackers_digest_is_refused_by_the_token(
 
 
 async def test_a_seal_of_another_deployment_is_none_of_ours(house: House, sealed: Sealer) -> None:
-    done = await verify(house.sql, house.hsm, "another deployment", None)
+    done = await verify(house.sql.trail(), house.hsm, "another deployment", None)
     assert done.found == [Break(5, BreakReason.SEAL_FORGED)]
 
 

@@ -76,7 +76,7 @@ async def test_every_use_of_a_key_is_one_event_in_its_order(house: House) -> Non
     ]
     who = (house.caller.account.name, house.caller.access_id, house.caller.request_id, house.clock.now())
     assert {(each.account, each.actor, each.request_id, each.at) for each in events} == {who}
-    assert Walk().follow(await house.sql.events(0, 1000)) is None
+    assert Walk().follow(await house.sql.trail().events(0, 1000)) is None
 
 
 async def test_what_changes_state_is_told_once(house: House) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -12,10 +11,12 @@ from hsmkms.core.errors import ChangedMeanwhile
 from hsmkms.service.transactions import TRIES, commit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Callable
 
     from hsmkms.core.ports import Store, Writing
     from tests.service.house import House
+
+Result = TypeVar("Result")
 
 
 class Overtaken:
@@ -26,14 +27,17 @@ class Overtaken:
         self.left = times
         self.tries = 0
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Writing]:
+    async def write(self, change: Callable[[Writing], Result]) -> Result:
         self.tries += 1
-        async with self._store.writing() as writing:
-            yield writing
+
+        def overtaken(writing: Writing) -> Result:
+            result = change(writing)
             if self.left:
                 self.left -= 1
                 raise ChangedMeanwhile
+            return result
+
+        return await self._store.write(overtaken)
 
 
 @pytest.mark.parametrize("times", [0, 1, TRIES - 1])
@@ -41,10 +45,10 @@ async def test_a_change_that_was_overtaken_is_decided_anew(house: House, times: 
     key_id = await house.key()
     overtaken = Overtaken(house.sql, times)
 
-    async def describe(writing: Writing) -> str:
-        key = await writing.key(house.caller.account.name, key_id)
+    def describe(writing: Writing) -> str:
+        key = writing.key(house.caller.account.name, key_id)
         assert key is not None
-        await writing.replace_key(key, replace(key, description=key.description + "x"))
+        writing.replace_key(key, replace(key, description=key.description + "x"))
         return "done"
 
     assert await commit(overtaken, describe) == "done"  # type: ignore[arg-type]
@@ -55,11 +59,8 @@ async def test_a_change_that_was_overtaken_is_decided_anew(house: House, times: 
 async def test_a_change_that_is_always_overtaken_is_given_up(house: House) -> None:
     overtaken = Overtaken(house.sql, TRIES)
 
-    async def nothing(_writing: Writing) -> None:
-        pass
-
     with pytest.raises(ChangedMeanwhile):
-        await commit(overtaken, nothing)  # type: ignore[arg-type]
+        await commit(overtaken, lambda _: None)  # type: ignore[arg-type]
     assert overtaken.tries == TRIES
 
 
@@ -68,6 +69,5 @@ async def test_a_stale_row_cannot_be_written(house: House) -> None:
     stale = await house.key_row(key_id)
     await house.edit_key(key_id, archived=True)
     with pytest.raises(ChangedMeanwhile):
-        async with house.sql.writing() as writing:
-            await writing.replace_key(stale, replace(stale, description="late"))
+        await house.sql.write(lambda writing: writing.replace_key(stale, replace(stale, description="late")))
     assert (await house.key_row(key_id)).archived

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import pytest
 from hypothesis import given
@@ -17,10 +17,12 @@ from hsmkms.service.uses import BLOCK, UseCounter
 from tests.service.house import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from hsmkms.core.ports import Store
     from tests.service.house import House
+
+Result = TypeVar("Result")
 
 KEY = KeyId("one")
 
@@ -35,22 +37,22 @@ class Ledger:
     def as_store(self) -> Store:
         return cast("Store", self)
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Ledger]:
+    async def write(self, change: Callable[[Ledger], Result]) -> Result:
         await asyncio.sleep(0)
-        yield self
-        await asyncio.sleep(0)
+        try:
+            return change(self)
+        finally:
+            await asyncio.sleep(0)
 
-    async def lease_uses(self, key_id: KeyId, uses: int, most: int) -> bool:
+    def lease_uses(self, key_id: KeyId, uses: int, most: int) -> bool:
         assert key_id == KEY
-        await asyncio.sleep(0)
         if self.leased + uses > most:
             return False
         self.leased += uses
         self.leases += 1
         return True
 
-    async def uses_leased(self, key_id: KeyId) -> int:
+    def uses_leased(self, key_id: KeyId) -> int:
         assert key_id == KEY
         return self.leased
 

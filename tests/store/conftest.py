@@ -28,7 +28,7 @@ def url(path: Path) -> str:
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[SqlStore]:
     await upgrade(url)
-    opened = await open_store(url, chain=link, busy_seconds=BUSY_SECONDS)
+    opened = await open_store(url, link=link, busy_seconds=BUSY_SECONDS)
     yield opened
     await opened.close()
 
@@ -36,6 +36,6 @@ async def store(url: str) -> AsyncIterator[SqlStore]:
 @pytest.fixture
 async def other(url: str, store: SqlStore) -> AsyncIterator[SqlStore]:
     """A second handle on the database of `store`, as another process would have."""
-    opened = await open_store(url, chain=link, busy_seconds=BUSY_SECONDS)
+    opened = await open_store(url, link=link, busy_seconds=BUSY_SECONDS)
     yield opened
     await opened.close()

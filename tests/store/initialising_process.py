@@ -19,7 +19,7 @@ from tests.contract.store_contract import event, plan, proved
 
 async def initialise(url: str) -> None:
     await upgrade(url)
-    store = await open_store(url, chain=link, busy_seconds=0.2)
+    store = await open_store(url, link=link, busy_seconds=0.2)
     async with store.initialising(plan()) as initialising:
         found = initialising.deployment
         sys.stdout.write(f"{found.deployment_id} {'ready' if found.ready else 'planned'}\n")

@@ -26,8 +26,7 @@ async def test_a_row_without_its_owner_is_our_fault_and_its_bytes_are_not_logged
 ) -> None:
     orphan = replace(key("<an alias that no log may hold>"), material=material(SECRET))
     with caplog.at_level(logging.DEBUG), pytest.raises(InternalFault) as caught:
-        async with store.writing() as writing:
-            await writing.add_key(orphan)
+        await store.write(lambda writing: writing.add_key(orphan))
     (record,) = [each for each in caplog.records if each.name == "hsmkms.store.failures"]
     assert record.levelno == logging.ERROR
     assert record.reason == "FOREIGN KEY constraint failed"  # type: ignore[attr-defined]
@@ -48,8 +47,7 @@ async def test_text_that_no_database_can_hold_is_our_fault(store: SqlStore, text
     await put(store)
     with pytest.raises(InternalFault):
         await put(store, key(text))
-    async with store.reading() as reading:
-        assert await reading.count_keys(ALICE, NOW) == 0
+    assert await store.read(lambda reading: reading.count_keys(ALICE, NOW)) == 0
 
 
 async def test_a_number_that_no_database_can_hold_is_our_fault(store: SqlStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import stat
 import threading
@@ -13,13 +14,15 @@ import pytest
 from hsmkms.audit.chain import link
 from hsmkms.core.errors import StoreUnavailable
 from hsmkms.store.database import open_store
-from tests.contract.store_contract import ALICE, NOW, key, material, pair, put
+from tests.contract.store_contract import ALICE, NOW, SECONDS, key, material, pair, put
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hsmkms.core.keys import Key
     from hsmkms.store.database import SqlStore
+    from hsmkms.store.reading import SqlReading
+    from hsmkms.store.writing import SqlWriting
 
 # Not all bytes of it may lie in one page: the second is longer than any page.
 NEEDLES = [b"<needle of a record>" * 3, b"<needle of a long record>" * 5000]
@@ -42,9 +45,10 @@ async def test_only_the_owner_may_read_the_files(store: SqlStore, path: Path) ->
     [("journal_mode", "wal"), ("synchronous", 2), ("secure_delete", 1), ("foreign_keys", 1), ("temp_store", 2)],
 )
 async def test_every_connection_is_set_up(store: SqlStore, pragma: str, value: object) -> None:
-    for opening in (store.reading, store.writing):
-        async with opening() as view:
-            assert (await view.connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar_one() == value
+    def setting(view: SqlReading) -> object:
+        return view.connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one()
+
+    assert await store.read(setting) == await store.write(setting) == value
 
 
 @pytest.mark.parametrize("needle", NEEDLES)
@@ -56,8 +60,8 @@ async def test_removed_material_is_nowhere_on_disk(
     await put(store, old, *(replace(key(f"neighbour-{at}"), material=material(b"n" * 100)) for at in range(50)))
     await store.erase_deleted()
     assert needle[:40] in on_disk(path)
-    async with store.writing() as writing:
-        await writing.replace_key(old, replace(old, material=None if successor is None else material(successor)))
+    new = replace(old, material=None if successor is None else material(successor))
+    await store.write(lambda writing: writing.replace_key(old, new))
     assert needle[:40] in on_disk(path)
     await store.erase_deleted()
     assert needle[:40] not in on_disk(path)
@@ -71,8 +75,7 @@ async def test_the_material_of_a_deleted_key_is_nowhere_on_disk(store: SqlStore,
     await put(store, old)
     await store.erase_deleted()
     assert needle[:40] in on_disk(path)
-    async with store.writing() as writing:
-        await writing.delete_key(old, NOW)
+    await store.write(lambda writing: writing.delete_key(old, NOW))
     await store.erase_deleted()
     assert needle[:40] not in on_disk(path)
     assert needle[-40:] not in on_disk(path)
@@ -83,8 +86,7 @@ async def test_the_private_half_of_an_ended_pair_is_nowhere_on_disk(store: SqlSt
     old = replace(pair(), record=needle)
     await put(store, old)
     assert needle[:40] in on_disk(path)
-    async with store.writing() as writing:
-        await writing.replace_pair(old, old.shut())
+    await store.write(lambda writing: writing.replace_pair(old, old.shut()))
     await store.erase_deleted()
     assert needle[:40] not in on_disk(path)
 
@@ -93,9 +95,8 @@ async def test_what_an_earlier_process_removed_is_erased_too(store: SqlStore, ot
     await store.erase_deleted()
     old = replace(key(), material=material(NEEDLES[0]))
     await put(other, old)
-    async with other.writing() as writing:
-        await writing.replace_key(old, old.without_material())
-    fresh = await open_store(f"sqlite:///{path}", chain=link, busy_seconds=5)
+    await other.write(lambda writing: writing.replace_key(old, old.without_material()))
+    fresh = await open_store(f"sqlite:///{path}", link=link, busy_seconds=5)
     await fresh.erase_deleted()
     await fresh.close()
     assert NEEDLES[0] not in on_disk(path)
@@ -105,30 +106,38 @@ async def test_nothing_is_done_when_nothing_was_removed(store: SqlStore, path: P
     await store.erase_deleted()
     kept = replace(key(), material=material())
     await put(store, kept)
-    async with store.writing() as writing:
-        await writing.replace_key(kept, kept.switched(on=False))
+    await store.write(lambda writing: writing.replace_key(kept, kept.switched(on=False)))
     log = path.with_name(f"{path.name}-wal").stat().st_size
     await store.erase_deleted()
     assert path.with_name(f"{path.name}-wal").stat().st_size == log > 0
 
 
 async def removed(store: SqlStore, thing: Key) -> None:
-    async with store.writing() as writing:
-        await writing.replace_key(thing, thing.without_material())
+    await store.write(lambda writing: writing.replace_key(thing, thing.without_material()))
 
 
 async def test_a_reader_in_the_way_is_reported_and_the_erasure_made_up_for(
     url: str, store: SqlStore, path: Path
 ) -> None:
-    hasty = await open_store(url, chain=link, busy_seconds=0.2)
+    hasty = await open_store(url, link=link, busy_seconds=0.2)
     old = replace(key(), material=material(NEEDLES[0]))
     await put(store, old)
-    async with store.reading() as reading:
-        assert await reading.count_keys(ALICE, NOW) == 1
-        await removed(hasty, old)
-        with pytest.raises(StoreUnavailable):
-            await hasty.erase_deleted()
-        assert NEEDLES[0] in on_disk(path)
+    opened, tried = threading.Event(), threading.Event()
+
+    def look_for_long(reading: SqlReading) -> int:
+        count = reading.count_keys(ALICE, NOW)
+        opened.set()
+        assert tried.wait(SECONDS)
+        return count
+
+    looking = asyncio.create_task(store.read(look_for_long))
+    assert await asyncio.to_thread(opened.wait, SECONDS)
+    await removed(hasty, old)
+    with pytest.raises(StoreUnavailable):
+        await hasty.erase_deleted()
+    assert NEEDLES[0] in on_disk(path)
+    tried.set()
+    assert await looking == 1
     await hasty.erase_deleted()
     assert NEEDLES[0] not in on_disk(path)
     await hasty.close()
@@ -137,11 +146,13 @@ async def test_a_reader_in_the_way_is_reported_and_the_erasure_made_up_for(
 async def test_closing_leaves_no_thread_behind(url: str, store: SqlStore) -> None:
     del store
     before = set(threading.enumerate())
-    opened = await open_store(url, chain=link, busy_seconds=5)
-    async with opened.reading() as reading, opened.writing() as writing:
-        assert await reading.count_keys(ALICE, NOW) == await writing.count_keys(ALICE, NOW) == 0
-    started = set(threading.enumerate()) - before
-    assert len(started) == 2
+    opened = await open_store(url, link=link, busy_seconds=5)
+    mine = key()
+    await put(opened, mine)
+    assert await opened.read(lambda reading: reading.count_keys(ALICE, NOW)) == 1
+    assert (await opened.look_up(ALICE, mine.key_id, tagged=True)).key(ALICE, mine.key_id) == mine
+    started = {each for each in set(threading.enumerate()) - before if each.name.startswith("hsmkms-")}
+    assert {each.name.rpartition("_")[0] for each in started} == {"hsmkms-reader", "hsmkms-writer"}
     await opened.close()
     for each in started:
         each.join(10)
@@ -150,38 +161,26 @@ async def test_closing_leaves_no_thread_behind(url: str, store: SqlStore) -> Non
 
 async def test_another_process_that_keeps_the_lock_makes_it_unavailable(url: str, store: SqlStore, path: Path) -> None:
     await put(store)
-    hasty = await open_store(url, chain=link, busy_seconds=0.1)
+    hasty = await open_store(url, link=link, busy_seconds=0.1)
     intruder = sqlite3.connect(path, isolation_level=None)
     intruder.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable):
         await put(hasty, key())
-    async with hasty.reading() as reading:
-        assert await reading.count_keys(ALICE, NOW) == 0
+    assert await hasty.read(lambda reading: reading.count_keys(ALICE, NOW)) == 0
     intruder.execute("ROLLBACK")
     intruder.close()
     await put(hasty, key())
     await hasty.close()
 
 
-async def test_a_writer_that_takes_too_long_makes_it_unavailable(url: str, store: SqlStore) -> None:
-    del store
-    hasty = await open_store(url, chain=link, busy_seconds=0.1)
-    async with hasty.writing():
-        with pytest.raises(StoreUnavailable):
-            await put(hasty)
-    await put(hasty)
-    await hasty.close()
-
-
 async def test_a_full_disk_is_unavailable_and_hurts_nothing(store: SqlStore) -> None:
     small, large = key("small"), replace(key("large"), material=material(b"x" * 1_000_000))
     await put(store, small)
-    await _limit_pages(store, 100)
+    await limit_pages(store, 100)
     with pytest.raises(StoreUnavailable):
         await put(store, large)
-    async with store.reading() as reading:
-        assert await reading.keys(ALICE, [small.key_id, large.key_id]) == [small]
-    await _limit_pages(store, 10_000)
+    assert await store.read(lambda reading: reading.keys(ALICE, [small.key_id, large.key_id])) == [small]
+    await limit_pages(store, 10_000)
     await put(store, large)
     assert await store.expired_keys(NOW, 1) == []
 
@@ -190,19 +189,23 @@ async def test_a_transaction_that_failed_cannot_go_on(store: SqlStore) -> None:
     """SQLite ends it by itself when the disk is full: whatever followed would be committed alone."""
     large = replace(key("large"), material=material(b"x" * 1_000_000))
     await put(store)
-    await _limit_pages(store, 100)
-    with pytest.raises(StoreUnavailable):  # noqa: PT012 - what is tested is leaving the inner block
-        async with store.writing() as writing:
-            await writing.add_key(key("before"))
-            with pytest.raises(StoreUnavailable):
-                await writing.add_key(large)
-            with pytest.raises(StoreUnavailable):
-                await writing.add_key(key("after"))
-    async with store.reading() as reading:
-        assert await reading.count_keys(ALICE, NOW) == 0
+    await limit_pages(store, 100)
+
+    def go_on(writing: SqlWriting) -> None:
+        writing.add_key(key("before"))
+        with pytest.raises(StoreUnavailable):
+            writing.add_key(large)
+        with pytest.raises(StoreUnavailable):
+            writing.add_key(key("after"))
+
+    with pytest.raises(StoreUnavailable):
+        await store.write(go_on)
+    assert await store.read(lambda reading: reading.count_keys(ALICE, NOW)) == 0
 
 
-async def _limit_pages(store: SqlStore, most: int) -> None:
+async def limit_pages(store: SqlStore, most: int) -> None:
     # A limit is the connection's, and there is one that writes.
-    async with store.writing() as writing:
-        await writing.connection.exec_driver_sql(f"PRAGMA max_page_count={most}")
+    def limit(writing: SqlWriting) -> None:
+        writing.connection.exec_driver_sql(f"PRAGMA max_page_count={most}")
+
+    await store.write(limit)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from hsmkms.store.finishing import finished
+from hsmkms.store.finishing import finished, undeterred
 
 
 async def test_the_result_and_the_error_come_through() -> None:
@@ -37,3 +37,25 @@ async def test_a_cancelled_caller_waits_for_the_end(fails: bool) -> None:
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert ended == [True]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_an_undeterred_caller_does_not_hear_of_it(fails: bool) -> None:
+    gate = asyncio.Event()
+
+    async def work() -> str:
+        await gate.wait()
+        if fails:
+            raise KeyError
+        return "done"
+
+    caller = asyncio.create_task(undeterred(work()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        caller.cancel()
+    gate.set()
+    if fails:
+        with pytest.raises(KeyError):
+            await caller
+    else:
+        assert await caller == "done"

@@ -65,8 +65,8 @@ async def test_of_two_processes_the_second_waits_and_finds_the_first_ones_deploy
     finish(first)
     assert found_by(second) == [made, "ready"]
     finish(second)
-    store = await open_store(url, chain=link, busy_seconds=20)
-    assert len(await store.events(0, 10)) == 1
+    store = await open_store(url, link=link, busy_seconds=20)
+    assert len(await store.trail().events(0, 10)) == 1
     await store.close()
 
 
@@ -78,7 +78,7 @@ async def test_a_killed_initialisation_leaves_its_plan_to_the_next(start: Callab
     second = start()
     assert found_by(second) == [made, "planned"]
     finish(second)
-    store = await open_store(url, chain=link, busy_seconds=20)
+    store = await open_store(url, link=link, busy_seconds=20)
     deployment = await store.deployment()
     await store.close()
     assert deployment is not None

@@ -58,7 +58,7 @@ def edit(path: Path, *statements: str) -> None:
 
 
 async def opened(url: str) -> None:
-    await (await open_store(url, chain=link, busy_seconds=1)).close()
+    await (await open_store(url, link=link, busy_seconds=1)).close()
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -89,6 +89,5 @@ async def test_a_database_of_any_older_version_is_as_it_should_be_afterwards(
 async def test_an_event_that_the_database_swallows_undoes_what_it_tells_of(store: SqlStore, path: Path) -> None:
     edit(path, SWALLOW.replace("'ak-1'", f"'{event().actor}'"))
     with pytest.raises(InternalFault):
-        async with store.writing() as writing:
-            await writing.append(event())
-    assert await store.events(0, 10) == []
+        await store.write(lambda writing: writing.append(event()))
+    assert await store.trail().events(0, 10) == []

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ClauseElement
 
     from hsmkms.store.database import SqlStore
+    from hsmkms.store.reading import SqlReading
 
 DIALECTS = {name: registry.load(name) for name in ("sqlite", "postgresql")}
 LISTED = queries.keys_listed(KeyFilter(AccountName("alice")), NOW, offset=0, limit=10)
@@ -62,10 +63,13 @@ BOUNDED: dict[str, ClauseElement] = {
 async def plan_of(store: SqlStore, statement: ClauseElement) -> list[str]:
     compiled = statement.compile(dialect=DIALECTS["sqlite"](), compile_kwargs={"render_postcompile": True})
     wanted = str(compiled)
-    async with store.reading() as reading:
+
+    def explained(reading: SqlReading) -> list[str]:
         values = ("1",) * wanted.count("?")
-        rows = await reading.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {wanted}", values)
+        rows = reading.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {wanted}", values)
         return [row.detail for row in rows]
+
+    return await store.read(explained)
 
 
 @pytest.mark.parametrize("name", sorted(INDEXED))

@@ -52,22 +52,21 @@ class Reading:
 
     failed = False
 
-    async def rows(self, statement: Executable, _parameters: object) -> list[SimpleNamespace]:
+    def rows(self, statement: Executable, _parameters: object) -> list[SimpleNamespace]:
         if statement is queries.EVENT_SEQUENCES:
             return [SimpleNamespace(sequence=3)]
         raise InternalFault if statement is queries.EVENTS_AFTER else StoreUnavailable
 
 
-async def test_an_event_that_could_not_be_asked_for_is_not_said_to_be_spoilt() -> None:
+def test_an_event_that_could_not_be_asked_for_is_not_said_to_be_spoilt() -> None:
     with pytest.raises(StoreUnavailable):
-        await events(cast("SqlReading", Reading()), 0, 10)
+        events(cast("SqlReading", Reading()), "", 0, 10)
 
 
 @pytest.fixture
 async def trail(store: SqlStore) -> SqlStore:
-    async with store.writing() as writing:
-        await writing.append(*(event(f"r-{number}", number=number) for number in range(5)))
-        await writing.seal(SEAL)
+    await store.write(lambda writing: writing.append(*(event(f"r-{number}", number=number) for number in range(5))))
+    await store.write(lambda writing: writing.seal(SEAL))
     return store
 
 
@@ -95,7 +94,7 @@ async def read(store: SqlStore) -> int:
     """Return the sequence at which the trail does not hold any more."""
     walk = Walk()
     try:
-        while events := await store.events(walk.sequence, 100):
+        while events := await store.trail().events(walk.sequence, 100):
             broken = walk.follow(events)
             if broken is not None:
                 return broken.sequence
@@ -110,28 +109,28 @@ async def test_a_row_that_is_no_event_is_found_and_those_around_it_are_read(trai
         assert await read(trail) == 0
         edit(path, statement)
         assert await read(trail) == 3, how
-        assert [each.sequence for each in await trail.events(3, 100)] == [4, 5]
+        assert [each.sequence for each in await trail.trail().events(3, 100)] == [4, 5]
         put_back(path, "events", before)
 
 
 async def test_a_page_that_begins_with_it_names_it(trail: SqlStore, path: Path) -> None:
     edit(path, SPOILT["no text"])
-    assert [each.sequence for each in await trail.events(0, 100)] == [1, 2]
+    assert [each.sequence for each in await trail.trail().events(0, 100)] == [1, 2]
     with pytest.raises(EventUnreadable, match="Event 3 ") as caught:
-        await trail.events(2, 100)
+        await trail.trail().events(2, 100)
     assert caught.value.sequence == 3
 
 
 async def test_a_row_that_is_no_seal_is_named(trail: SqlStore, path: Path) -> None:
     before = row(path, "audit_seals")
     for change in ("mac = x'00'", "digest = x'00'", "mac = 'text'", "digest = 7", "block = 1", "sequence = 'x'"):
-        assert await trail.seals(0, 10) == [SEAL] == [await trail.last_seal()]
+        assert await trail.trail().seals(0, 10) == [SEAL] == [await trail.trail().last_seal()]
         edit(path, f"UPDATE audit_seals SET {change}")  # noqa: S608 - our own words
         with pytest.raises(EventUnreadable, match="The seal of event"):
-            await trail.last_seal()
+            await trail.trail().last_seal()
         with pytest.raises(EventUnreadable, match="The seal of event"):
-            await trail.seals(0, 10)
+            await trail.trail().seals(0, 10)
         put_back(path, "audit_seals", before)
     edit(path, "UPDATE audit_seals SET sequence = -4")
     with pytest.raises(EventUnreadable, match="The seal of event"):
-        await trail.last_seal()
+        await trail.trail().last_seal()

@@ -55,14 +55,11 @@ def mode(path: Path) -> int:
 
 async def test_its_credentials_are_the_same_afterwards(url: str, of_0001: Path) -> None:
     assert await upgrade(url)
-    store = await open_store(url, chain=link, busy_seconds=1)
-    async with store.reading() as reading:
-        assert [await reading.credential(each.access_id) for each in SIGNERS] == SIGNERS
-    async with store.writing() as writing:
-        shown = Credential(AccessId("ak-3"), SIGNERS[0].account, frozenset(Role), NOW, token_digest=bytes(32))
-        await writing.add_credential(shown)
-    async with store.reading() as reading:
-        assert await reading.credential_of_token(bytes(32)) == shown
+    store = await open_store(url, link=link, busy_seconds=1)
+    assert await store.read(lambda reading: [reading.credential(each.access_id) for each in SIGNERS]) == SIGNERS
+    shown = Credential(AccessId("ak-3"), SIGNERS[0].account, frozenset(Role), NOW, token_digest=bytes(32))
+    await store.write(lambda writing: writing.add_credential(shown))
+    assert await store.read(lambda reading: reading.credential_of_token(bytes(32))) == shown
     await store.close()
     assert mode(of_0001) == 0o600
 
@@ -70,7 +67,7 @@ async def test_its_credentials_are_the_same_afterwards(url: str, of_0001: Path) 
 async def test_it_is_refused_until_then(url: str, of_0001: Path) -> None:
     before = content(of_0001)
     with pytest.raises(StoreUnusable, match=r"older schema than this program; run 'hsmkms init'\.$"):
-        await open_store(url, chain=link, busy_seconds=1)
+        await open_store(url, link=link, busy_seconds=1)
     assert content(of_0001) == before
 
 
@@ -118,7 +115,7 @@ async def test_its_constraints_hold_afterwards(
 async def test_the_table_made_anew_leaves_no_second_copy_of_a_record(url: str, of_0001: Path) -> None:
     assert content(of_0001).count(RECORD) == 1
     await upgrade(url)
-    store = await open_store(url, chain=link, busy_seconds=1)
+    store = await open_store(url, link=link, busy_seconds=1)
     await store.erase_deleted()
     await store.close()
     assert content(of_0001).count(RECORD) == 1

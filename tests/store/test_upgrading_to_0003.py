@@ -15,7 +15,7 @@ from hsmkms.core.ports import KeyFilter, TagFilter
 from hsmkms.core.tickets import Spending, TicketState
 from hsmkms.store.database import open_store
 from hsmkms.store.versions import upgrade
-from tests.contract.store_contract import AFTER, ALICE, NOW, event, key, material, pair, put, ticket
+from tests.contract.store_contract import AFTER, ALICE, NOW, event, expect_listed, key, material, pair, put, ticket
 from tests.store import older
 
 if TYPE_CHECKING:
@@ -36,46 +36,41 @@ ISSUED = ticket(LIVE.key_id)
 async def of_0002(url: str, path: Path) -> None:
     """A database of revision 0002 with keys, material and tickets in it."""
     await upgrade(url)
-    store = await open_store(url, chain=link, busy_seconds=1)
+    store = await open_store(url, link=link, busy_seconds=1)
     await put(store, DUE, LIVE, pair(), SPENT, ISSUED)
-    async with store.writing() as writing:
-        await writing.append(event())
+    await store.write(lambda writing: writing.append(event()))
     await store.close()
     older.rewind(path, "0002")
     with pytest.raises(StoreUnusable, match="older schema"):
-        await open_store(url, chain=link, busy_seconds=1)
+        await open_store(url, link=link, busy_seconds=1)
 
 
 @pytest.fixture
 async def upgraded(url: str, of_0002: None) -> AsyncIterator[SqlStore]:
     del of_0002
     await upgrade(url)
-    store = await open_store(url, chain=link, busy_seconds=1)
+    store = await open_store(url, link=link, busy_seconds=1)
     yield store
     await store.close()
 
 
 async def test_its_rows_are_the_same_afterwards(upgraded: SqlStore) -> None:
     assert [await upgraded.find_key(each.key_id) for each in (DUE, LIVE)] == [DUE, LIVE]
-    async with upgraded.reading() as reading:
-        assert [await reading.ticket(each.token_digest) for each in (SPENT, ISSUED)] == [SPENT, ISSUED]
-        assert await reading.live_tickets(LIVE.key_id) == [ISSUED]
-    assert [each.event for each in await upgraded.events(0, 10)] == [event()]
+    digests = [each.token_digest for each in (SPENT, ISSUED)]
+    assert await upgraded.read(lambda reading: [reading.ticket(each) for each in digests]) == [SPENT, ISSUED]
+    assert await upgraded.read(lambda reading: reading.live_tickets(LIVE.key_id)) == [ISSUED]
+    assert [each.event for each in await upgraded.trail().events(0, 10)] == [event()]
 
 
 async def test_its_keys_have_no_tags_and_all_their_uses(upgraded: SqlStore) -> None:
-    async with upgraded.writing() as writing:
-        assert await writing.uses_leased(LIVE.key_id) == 0
-        assert await writing.lease_uses(LIVE.key_id, 10, 10)
-        tagged = KeyFilter(ALICE, tags=[TagFilter("env", ())])
-        assert (await writing.list_keys(tagged, NOW, offset=0, limit=9)).total == 0
+    assert await upgraded.read(lambda reading: reading.uses_leased(LIVE.key_id)) == 0
+    assert await upgraded.write(lambda writing: writing.lease_uses(LIVE.key_id, 10, 10))
+    await expect_listed(upgraded, KeyFilter(ALICE, tags=[TagFilter("env", ())]), [])
 
 
 async def test_a_deletion_that_was_due_can_be_made(upgraded: SqlStore) -> None:
     assert await upgraded.due_deletions(NOW, 10) == [DUE]
-    async with upgraded.writing() as writing:
-        await writing.delete_key(DUE, NOW)
+    await upgraded.write(lambda writing: writing.delete_key(DUE, NOW))
     assert await upgraded.find_key(DUE.key_id) is None
     assert await upgraded.find_tombstone(DUE.key_id) is not None
-    async with upgraded.reading() as reading:
-        assert await reading.ticket(SPENT.token_digest) is None
+    assert await upgraded.read(lambda reading: reading.ticket(SPENT.token_digest)) is None

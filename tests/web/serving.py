@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from hsmkms.core.ids import RequestId
-    from hsmkms.web.app import App
+    from hsmkms.web.server import Handler
 
 SHUTDOWN_SECONDS = 5.0
 
@@ -39,7 +39,7 @@ class Serving:
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: App, context: ssl.SSLContext | None = None, shutdown_seconds: float = SHUTDOWN_SECONDS
+    app: Handler, context: ssl.SSLContext | None = None, shutdown_seconds: float = SHUTDOWN_SECONDS
 ) -> AsyncIterator[Serving]:
     """Serve `app` on a free port until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -16,6 +16,7 @@ Laws:
 from __future__ import annotations
 
 from hsmkms.core.errors.installation import (
+    BackupUnusable,
     ConfigurationInvalid,
     EventUnreadable,
     InputUnusable,
@@ -106,6 +107,7 @@ __all__ = [
     "AuthenticationFault",
     "AuthorizationFault",
     "AuthorizationMalformed",
+    "BackupUnusable",
     "BodyMalformed",
     "BodyTooLarge",
     "CallerFault",

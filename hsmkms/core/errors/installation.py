@@ -32,6 +32,10 @@ class StoreUnusable(OperatorFault):
     """The database is of another version, of another deployment, or cannot be opened."""
 
 
+class BackupUnusable(OperatorFault):
+    """A backup cannot be made, is damaged, or is to be restored where there is something already."""
+
+
 class EventUnreadable(OperatorFault):
     """A row of the audit trail, or of its seals, is none that this program wrote."""
 

@@ -55,7 +55,9 @@ _AUTHORIZATION: Final = re.compile(
     r" *SignedHeaders=(?P<signed>[a-z0-9-]+(?:;[a-z0-9-]+)*), *Signature=(?P<signature>[0-9a-f]{64})",
     re.ASCII,
 )
-_DATE: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z", re.ASCII)
+_PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9._~/-]*", re.ASCII)
+"""A path that encoding leaves as it is."""
+_DATE: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +130,9 @@ def _read_date(head: RequestHead) -> tuple[str, int]:
     """Return X-Sdk-Date as it stands, and the Unix second that it means."""
     dates = head.values("x-sdk-date")
     try:
-        if len(dates) == 1 and _DATE.fullmatch(dates[0]):
-            moment = datetime.strptime(dates[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        if len(dates) == 1 and (written := _DATE.fullmatch(dates[0])):
+            year, month, day, hour, minute, second = map(int, written.groups())
+            moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
             return dates[0], int(moment.timestamp())
     except ValueError:  # of that form, but no day or no time of day
         pass
@@ -145,6 +148,8 @@ def _canonical_request(head: RequestHead, claim: Claim, digest: str) -> bytes:
 
 def _canonical_uri(path: str) -> str:
     """Return the path with its bytes encoded in the one way, and a slash at the end."""
+    if _PLAIN_PATH.fullmatch(path):  # as nearly all are
+        return path if path.endswith("/") else path + "/"
     encoded = "/".join(_encoded(segment) for segment in _decoded(path).split("/"))
     return encoded if encoded.endswith("/") else encoded + "/"
 

@@ -13,6 +13,7 @@ Laws:
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, Field, JsonValue
@@ -271,11 +272,19 @@ def read(model: type[AnyRequest], members: JsonObject) -> AnyRequest:
         FieldInvalid: a value is of the wrong type or out of its documented bounds.
         NotOffered: a documented field that this service does not offer has a value.
     """
-    for name in NOT_OFFERED:
-        if name not in model.model_fields and members.get(name) not in _NO_VALUE:
+    foreign, own = _not_offered(model)
+    for name in foreign:
+        if members.get(name) not in _NO_VALUE:
             raise NotOffered(name)
     request = wire_models.read(model, members)
-    for name in NOT_OFFERED:
-        if getattr(request, name, None):
+    for name in own:
+        if getattr(request, name):
             raise NotOffered(name)
     return request
+
+
+@cache  # asked of every request, and slow: a model looks its fields, and what it lacks, up in its metaclass
+def _not_offered(model: type[WireRequest]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of `NOT_OFFERED` that are no fields of the model, and those that are."""
+    own = tuple(name for name in NOT_OFFERED if name in model.model_fields)
+    return tuple(name for name in NOT_OFFERED if name not in own), own

@@ -19,16 +19,17 @@ from hsmkms.hsm.report import CheckFinding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from hsmkms.hsm.host.session import TokenObject
     from hsmkms.hsm.host.workbench import Workbench
 
 
-def _refusal(bench: Workbench, check: str, attempt: Callable[[], pkcs11.Object | bytes | None]) -> CheckFinding:
+def _refusal(bench: Workbench, check: str, attempt: Callable[[], TokenObject | bytes | None]) -> CheckFinding:
     """Make the attempt; the check passes if the token refuses it."""
     try:
         made = attempt()
     except pkcs11.PKCS11Error as error:
         return CheckFinding(check=check, passed=True, finding=f"refused ({faults.word(error)})", exception="")
-    if isinstance(made, pkcs11.Object):
+    if made is not None and not isinstance(made, bytes):
         made.destroy()
     return CheckFinding(
         check=check,
@@ -111,13 +112,13 @@ def of_material(bench: Workbench) -> Iterator[CheckFinding]:
     yield from _of_unsealing(bench, blob)
 
 
-def of_imported(bench: Workbench, key: pkcs11.Object) -> tuple[CheckFinding, ...]:
+def of_imported(bench: Workbench, key: TokenObject) -> tuple[CheckFinding, ...]:
     """Compare a temporary object that C_UnwrapKey made of wrapped material with what it was asked to be."""
     found = evidence.findings(bench.session, key, templates.material(extractable=True))
     return tuple(_comparison(bench, profiles.IMPORTED_MATERIAL, found))
 
 
-def of_ciphering(bench: Workbench, key: pkcs11.Object) -> tuple[CheckFinding, ...]:
+def of_ciphering(bench: Workbench, key: TokenObject) -> tuple[CheckFinding, ...]:
     """Compare material unsealed to encrypt with what it was asked to be."""
     found = evidence.findings(bench.session, key, templates.ciphering_material())
     return tuple(_comparison(bench, profiles.CIPHERING_MATERIAL, found))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hsmkms.core.records import RecordIdentity
+    from hsmkms.hsm.host.session import TokenObject
     from hsmkms.hsm.host.workbench import Workbench
 
 _logger = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def make_data_key(bench: Workbench, material: HeldMaterial, size: int, context: 
     return plaintext, encrypt(bench, material, plaintext, context)
 
 
-def unsealed(bench: Workbench, material: HeldMaterial) -> pkcs11.Object:
+def unsealed(bench: Workbench, material: HeldMaterial) -> TokenObject:
     """Return a new object that encrypts and decrypts.
 
     Raises:
@@ -134,7 +135,7 @@ def _works(bench: Workbench, owner: RecordIdentity) -> bool:
         return False
 
 
-def _at_hand(bench: Workbench, material: HeldMaterial) -> pkcs11.Object:
+def _at_hand(bench: Workbench, material: HeldMaterial) -> TokenObject:
     kept = bench.materials.get(material.owner, material.record)
     if kept is not None:
         return kept
@@ -143,7 +144,7 @@ def _at_hand(bench: Workbench, material: HeldMaterial) -> pkcs11.Object:
     return key
 
 
-def _require_well(bench: Workbench, key: pkcs11.Object, error: pkcs11.PKCS11Error) -> None:
+def _require_well(bench: Workbench, key: TokenObject, error: pkcs11.PKCS11Error) -> None:
     """Return if a known value goes through `key` after an error.
 
     Raises:
@@ -153,10 +154,10 @@ def _require_well(bench: Workbench, key: pkcs11.Object, error: pkcs11.PKCS11Erro
         raise TokenSick(faults.word(error)) from error
 
 
-def _goes_through(bench: Workbench, key: pkcs11.Object) -> bool:
+def _goes_through(bench: Workbench, key: TokenObject) -> bool:
     """Tell whether `key` encrypts a known value and decrypts it again."""
     try:
-        sealed = bench.session.seal_gcm(key, _KNOWN, _KNOWN_IV, _KNOWN_DOMAIN)
+        sealed = bench.session.seal_gcm_as_announced(key, _KNOWN, _KNOWN_IV, _KNOWN_DOMAIN)
         return bench.session.open_gcm(key, sealed, _KNOWN_IV, _KNOWN_DOMAIN) == _KNOWN
     except pkcs11.PKCS11Error as error:
         _logger.info("a known value does not go through", extra={"answer": faults.word(error)})

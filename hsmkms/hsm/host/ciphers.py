@@ -22,6 +22,7 @@ from hsmkms.hsm.report import CheckFinding, CipherFinding
 if TYPE_CHECKING:
     from hsmkms.core.material import Edition
     from hsmkms.core.ports import HeldMaterial
+    from hsmkms.hsm.host.session import TokenObject
     from hsmkms.hsm.host.workbench import Workbench
 
 Ciphers: TypeAlias = tuple[tuple[CipherFinding, ...], tuple[CheckFinding, ...]]
@@ -73,7 +74,7 @@ def _word(error: pkcs11.PKCS11Error) -> str:
     return word
 
 
-def _shortcoming(bench: Workbench, key: pkcs11.Object, known: bytes) -> str:
+def _shortcoming(bench: Workbench, key: TokenObject, known: bytes) -> str:
     """Return what is wrong with AES-GCM under `key`, of the value `known`; an empty string if nothing is."""
     session = bench.session
     iv, authenticated = session.random(IV_BYTES), outside.throw_away(_AUTHENTICATED_BYTES)
@@ -82,7 +83,7 @@ def _shortcoming(bench: Workbench, key: pkcs11.Object, known: bytes) -> str:
         data = outside.throw_away(size)
         expected = outside.seal_gcm(known, data, iv, authenticated)
         try:
-            sealed = session.seal_gcm(key, data, iv, authenticated)
+            sealed = session.seal_gcm_as_announced(key, data, iv, authenticated)
         except pkcs11.PKCS11Error as error:
             return f"encryption is refused ({_word(error)})"
         if sealed != expected:
@@ -96,7 +97,7 @@ def _shortcoming(bench: Workbench, key: pkcs11.Object, known: bytes) -> str:
     return _acceptance(bench, key, expected, iv, authenticated)
 
 
-def _acceptance(bench: Workbench, key: pkcs11.Object, sealed: bytes, iv: bytes, authenticated: bytes) -> str:
+def _acceptance(bench: Workbench, key: TokenObject, sealed: bytes, iv: bytes, authenticated: bytes) -> str:
     """Return which change to a ciphertext `key` does not mind; an empty string if there is none."""
     changes = {
         "a damaged tag": (outside.damage(sealed), iv, authenticated),

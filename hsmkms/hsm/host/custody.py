@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from hsmkms.core.custody import CustodyObject
     from hsmkms.hsm.host.profiles import Profile
-    from hsmkms.hsm.host.session import TokenSession
+    from hsmkms.hsm.host.session import TokenObject, TokenSession
     from hsmkms.hsm.host.templates import Template
 
 _KEY_BITS: Final = 256
@@ -45,7 +45,7 @@ _PROOF_DOMAIN: Final = b"hsmkms proof v1"
 # --- known answers -------------------------------------------------------------------------------------
 
 
-def _challenge(session: TokenSession, role: CustodyRole, key: pkcs11.Object) -> bytes:
+def _challenge(session: TokenSession, role: CustodyRole, key: TokenObject) -> bytes:
     """Return what only the token with this very key can answer as it will."""
     match role:
         case CustodyRole.RECORD | CustodyRole.CREDENTIAL:
@@ -63,7 +63,7 @@ def _challenge(session: TokenSession, role: CustodyRole, key: pkcs11.Object) -> 
                 return session.wrap(key, private, templates.PAIR_SEALING_MECHANISM)
 
 
-def _answer(session: TokenSession, role: CustodyRole, key: pkcs11.Object, challenge: bytes) -> bytes:
+def _answer(session: TokenSession, role: CustodyRole, key: TokenObject, challenge: bytes) -> bytes:
     """Return the answer of the object of `role` to `challenge`."""
     match role:
         case CustodyRole.RECORD | CustodyRole.CREDENTIAL:
@@ -83,13 +83,13 @@ def _answer(session: TokenSession, role: CustodyRole, key: pkcs11.Object, challe
 # --- at every start ------------------------------------------------------------------------------------
 
 
-def find(session: TokenSession, item: CustodyObject, label: str) -> list[pkcs11.Object]:
+def find(session: TokenSession, item: CustodyObject, label: str) -> list[TokenObject]:
     """Return every token object with the item's id or label, each once."""
     found = session.find(templates.find_by_id(item.object_id)) + session.find(templates.find_by_label(label))
     return list({each.handle: each for each in found}.values())
 
 
-def _require_one(found: list[pkcs11.Object], item: CustodyObject, label: str) -> pkcs11.Object:
+def _require_one(found: list[TokenObject], item: CustodyObject, label: str) -> TokenObject:
     if not found:
         raise TokenUnusable(
             f"The token has no object '{label}': it is not the token this database was initialised with, or it was "
@@ -108,7 +108,7 @@ def _template(item: CustodyObject, label: str, profile: Profile) -> Template:
 
 
 def _require_as_made(
-    session: TokenSession, key: pkcs11.Object, item: CustodyObject, label: str, profile: Profile
+    session: TokenSession, key: TokenObject, item: CustodyObject, label: str, profile: Profile
 ) -> None:
     asked = _template(item, label, profile)
     unexcused = [
@@ -123,7 +123,7 @@ def _require_as_made(
         )
 
 
-def _require_answer(session: TokenSession, key: pkcs11.Object, item: CustodyObject, label: str) -> None:
+def _require_answer(session: TokenSession, key: TokenObject, item: CustodyObject, label: str) -> None:
     try:
         answer = _answer(session, item.role, key, item.challenge)
     except pkcs11.PKCS11Error as error:
@@ -164,7 +164,7 @@ def open_custody(
     """
     objects = tuple(objects)
     _require_each_role_once(objects)
-    opened: dict[CustodyRole, pkcs11.Object] = {}
+    opened: dict[CustodyRole, TokenObject] = {}
     for item in objects:
         label = item.label(deployment_id)
         key = _require_one(find(session, item, label), item, label)
@@ -177,7 +177,7 @@ def open_custody(
 # --- init ----------------------------------------------------------------------------------------------
 
 
-def _husks(session: TokenSession) -> dict[int | None, pkcs11.Object]:
+def _husks(session: TokenSession) -> dict[int, TokenObject]:
     """Return the objects that say they belong to a session, by handle.
 
     Called before this process has made any, and SoftHSM keeps those of other processes to them: whatever is found is a

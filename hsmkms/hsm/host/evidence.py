@@ -12,9 +12,7 @@ from pkcs11 import Attribute, KeyType, ObjectClass
 from hsmkms.hsm.host import templates
 
 if TYPE_CHECKING:
-    import pkcs11
-
-    from hsmkms.hsm.host.session import TokenSession
+    from hsmkms.hsm.host.session import TokenObject, TokenSession
     from hsmkms.hsm.host.templates import Template
 
 _COMPARED: Final = frozenset(
@@ -41,7 +39,7 @@ def _shown(value: object) -> str:
     return value.name if isinstance(value, ObjectClass | KeyType) else str(value)
 
 
-def findings(session: TokenSession, key: pkcs11.Object, asked: Template, *, generated: bool = False) -> list[str]:
+def findings(session: TokenSession, key: TokenObject, asked: Template, *, generated: bool = False) -> list[str]:
     """Return in which names and security attributes `key` is not what `asked` asked for, as `ATTRIBUTE is value`.
 
     Of an object `generated` in the token, CKA_LOCAL and CKA_ALWAYS_SENSITIVE must be true, and CKA_NEVER_EXTRACTABLE

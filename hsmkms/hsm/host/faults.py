@@ -64,8 +64,13 @@ _WITHOUT_A_CLASS: Final = {
     0x35: "AEAD_DECRYPT_FAILED",
     0x65: "KEY_CHANGED",
     0x68: "KEY_FUNCTION_NOT_PERMITTED",
+    0xB4: "SESSION_PARALLEL_NOT_SUPPORTED",
+    0x103: "USER_TYPE_INVALID",
     0x140: "CURVE_NOT_SUPPORTED",
+    0x150: "BUFFER_TOO_SMALL",
     0x170: "INFORMATION_SENSITIVE",
+    0x190: "CRYPTOKI_NOT_INITIALIZED",
+    0x191: "CRYPTOKI_ALREADY_INITIALIZED",
     0x1B0: "NEW_PIN_MODE",
     0x1B6: "FIPS_SELF_TEST_FAILED",
     0x1B7: "LIBRARY_LOAD_FAILED",
@@ -73,7 +78,7 @@ _WITHOUT_A_CLASS: Final = {
     0x202: "OPERATION_CANCEL_FAILED",
     0x203: "KEY_EXHAUSTED",
 }
-"""Standard numbers (PKCS#11 3.1) of which python-pkcs11 tells the number only, in `_UNMAPPED`."""
+"""Standard numbers (PKCS#11 3.1) of which the number is told only, in `_UNMAPPED`."""
 _SENTENCES: Final = {
     "Buffer was too small. Should never see this.": "BUFFER_TOO_SMALL",
     "Initialisation error (already initialized). Should never see this.": "CRYPTOKI_ALREADY_INITIALIZED",

@@ -15,9 +15,8 @@ from pkcs11 import Mechanism
 from hsmkms.core.material import Fingerprint
 
 if TYPE_CHECKING:
-    import pkcs11
-
     from hsmkms.core.records import RecordIdentity
+    from hsmkms.hsm.host.session import TokenObject
     from hsmkms.hsm.host.workbench import Workbench
 
 ALGORITHM: Final = "aes-cmac-x2-hmac-sha256-v1"
@@ -37,7 +36,7 @@ def blind(bench: Workbench, cmacs: bytes) -> Fingerprint:
     return Fingerprint(ALGORITHM, digest)
 
 
-def fingerprint(bench: Workbench, key: pkcs11.Object, owner: RecordIdentity) -> Fingerprint:
+def fingerprint(bench: Workbench, key: TokenObject, owner: RecordIdentity) -> Fingerprint:
     """Return the fingerprint of the material in `key` for its owner.
 
     The token refuses it unless the key has 16, 24 or 32 bytes: half of the proof of its length.

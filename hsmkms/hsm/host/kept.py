@@ -2,19 +2,18 @@
 
 Laws:
 
-- an object is found again only by the identity and the digest of its record together;
+- an object is found again only by the identity and its record together;
 - an object is destroyed when it makes room, when it is forgotten, and when it was kept for as long as it may be;
 - nothing is lost with any of them: the record opens again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +28,7 @@ class Destroyable(Protocol):
         """Destroy the objects."""
 
 
+_Name: TypeAlias = "tuple[RecordIdentity, bytes]"
 KeptT = TypeVar("KeptT", bound=Destroyable)
 
 
@@ -48,7 +48,7 @@ class Kept(Generic[KeptT]):
         self._clock = clock
         self._earliest = math.inf
         """Nothing is overdue before."""
-        self._places: OrderedDict[bytes, _Place[KeptT]] = OrderedDict()
+        self._places: OrderedDict[_Name, _Place[KeptT]] = OrderedDict()
 
     @property
     def contents(self) -> tuple[KeptT, ...]:
@@ -58,31 +58,28 @@ class Kept(Generic[KeptT]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @staticmethod
-    def _name(identity: RecordIdentity, record: bytes) -> bytes:
-        return hashlib.sha256(identity.canonical()).digest() + hashlib.sha256(record).digest()
-
     def get(self, identity: RecordIdentity, record: bytes) -> KeptT | None:
         """Return what was made of exactly this record, if it is at hand."""
         self.drop_overdue()
-        name = self._name(identity, record)
-        if name not in self._places:
+        name = (identity, record)
+        place = self._places.get(name)
+        if place is None:
             return None
         self._places.move_to_end(name)
-        return self._places[name].content
+        return place.content
 
     def keep(self, identity: RecordIdentity, record: bytes, content: KeptT) -> None:
         """Take something in; what was unused for longest goes."""
         self.forget(identity, record)
         until = self._clock() + self._seconds
-        self._places[self._name(identity, record)] = _Place(content, until)
+        self._places[(identity, record)] = _Place(content, until)
         self._earliest = min(self._earliest, until)
         while len(self._places) > self._most:
             self._drop(next(iter(self._places)))
 
     def forget(self, identity: RecordIdentity, record: bytes) -> None:
         """Destroy what was made of this record, if it is at hand."""
-        name = self._name(identity, record)
+        name = (identity, record)
         if name in self._places:
             self._drop(name)
 
@@ -100,5 +97,5 @@ class Kept(Generic[KeptT]):
             self._drop(name)
         self._earliest = min((place.until for place in self._places.values()), default=math.inf)
 
-    def _drop(self, name: bytes) -> None:
+    def _drop(self, name: _Name) -> None:
         self._places.pop(name).content.destroy()

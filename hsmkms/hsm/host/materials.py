@@ -20,23 +20,25 @@ from pkcs11 import MGF, Attribute, Mechanism
 
 from hsmkms.core.material import SealedMaterial
 from hsmkms.core.wrapping import WrappingAlgorithm
-from hsmkms.hsm.host import records, templates
+from hsmkms.hsm.host import packing, records, templates
 from hsmkms.hsm.host.fingerprints import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hsmkms.core.records import RecordIdentity
+    from hsmkms.hsm.host.packing import Parameter
     from hsmkms.hsm.host.pairs import WrappingPair
+    from hsmkms.hsm.host.session import TokenObject
     from hsmkms.hsm.host.workbench import Workbench
 
 
-UNWRAPPING: Final[Mapping[WrappingAlgorithm, tuple[Mechanism, object]]] = {
-    WrappingAlgorithm.RSAES_OAEP_SHA_256: (Mechanism.RSA_PKCS_OAEP, (Mechanism.SHA256, MGF.SHA256, None)),
-    WrappingAlgorithm.RSAES_OAEP_SHA_1: (Mechanism.RSA_PKCS_OAEP, (Mechanism.SHA_1, MGF.SHA1, None)),
-    WrappingAlgorithm.RSAES_PKCS1_V1_5: (Mechanism.RSA_PKCS, None),
+UNWRAPPING: Final[Mapping[WrappingAlgorithm, Parameter]] = {
+    WrappingAlgorithm.RSAES_OAEP_SHA_256: packing.oaep(Mechanism.SHA256, MGF.SHA256),
+    WrappingAlgorithm.RSAES_OAEP_SHA_1: packing.oaep(Mechanism.SHA_1, MGF.SHA1),
+    WrappingAlgorithm.RSAES_PKCS1_V1_5: packing.plain(Mechanism.RSA_PKCS),
 }
-"""C_UnwrapKey's mechanism and its parameter: hash, mask generation function, no label."""
+"""C_UnwrapKey's mechanism with its parameter."""
 
 
 class Step(StrEnum):
@@ -80,10 +82,9 @@ def unwrap_and_seal(
     """
     if len(ciphertext) != pair.size or int.from_bytes(ciphertext, "big") >= pair.modulus:
         raise StepFailed(Step.CIPHERTEXT)
-    mechanism, parameter = UNWRAPPING[algorithm]
     template = templates.material(extractable=True)
     with _step(Step.UNWRAP):
-        key = bench.session.unwrap(pair.private, ciphertext, template, mechanism, parameter)
+        key = bench.session.unwrap(pair.private, ciphertext, template, UNWRAPPING[algorithm])
     with bench.session.temporary(key):
         return seal(bench, key, owner)
 
@@ -99,7 +100,7 @@ def generate_and_seal(bench: Workbench, owner: RecordIdentity) -> SealedMaterial
         return seal(bench, key, owner)
 
 
-def seal(bench: Workbench, key: pkcs11.Object, owner: RecordIdentity) -> SealedMaterial:
+def seal(bench: Workbench, key: TokenObject, owner: RecordIdentity) -> SealedMaterial:
     """Prove the length of a temporary object and return it sealed and bound.
 
     Raises:
@@ -120,7 +121,7 @@ def seal(bench: Workbench, key: pkcs11.Object, owner: RecordIdentity) -> SealedM
 
 
 @contextmanager
-def unsealed(bench: Workbench, blob: bytes) -> Iterator[pkcs11.Object]:
+def unsealed(bench: Workbench, blob: bytes) -> Iterator[TokenObject]:
     """Lend the material of a sealed blob as an object that is not extractable."""
     key = bench.session.unwrap(
         bench.custody.material_sealing, blob, templates.material(), templates.MATERIAL_SEALING_MECHANISM
@@ -145,7 +146,7 @@ _READ: Final = (
 )
 
 
-def attributes_of(bench: Workbench, key: pkcs11.Object) -> dict[str, bool | int | str | None]:
+def attributes_of(bench: Workbench, key: TokenObject) -> dict[str, bool | int | str | None]:
     """Return what the token says of `key`, by attribute names without CKA_; None where it says nothing."""
     said: dict[str, bool | int | str | None] = {}
     for attribute in _READ:

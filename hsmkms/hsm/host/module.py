@@ -17,8 +17,9 @@ import pkcs11
 from pkcs11._pkcs11 import lib
 
 from hsmkms.core.errors import LoginUnanswered, PinRefused, TokenUnusable
-from hsmkms.hsm.host import faults, pins
+from hsmkms.hsm.host import cryptoki, faults, pins
 from hsmkms.hsm.host.profiles import profile_of
+from hsmkms.hsm.host.return_values import CKR_OK
 from hsmkms.hsm.host.templates import Mapper
 from hsmkms.hsm.report import TokenDescription
 from hsmkms.hsm.settings import HostPurpose
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from hsmkms.hsm.settings import HostSettings
 
 _CKF_OS_LOCKING_OK: Final = 2
-_CKR_OK: Final = 0
 
 
 class _InitializeArgs(ctypes.Structure):
@@ -47,15 +47,6 @@ class _InitializeArgs(ctypes.Structure):
         ("flags", ctypes.c_ulong),
         ("reserved", ctypes.c_char_p),
         ("null", ctypes.c_void_p),
-    )
-
-
-class _FunctionListHead(ctypes.Structure):
-    """The beginning of CK_FUNCTION_LIST: the version, then C_Initialize."""
-
-    _fields_ = (
-        ("version", ctypes.c_ubyte * 2),
-        ("initialize", ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.POINTER(_InitializeArgs))),
     )
 
 
@@ -90,14 +81,9 @@ class Library(lib):
 
     def initialize(self) -> None:
         """Call C_Initialize; python-pkcs11's constructor calls this method instead of its own."""
-        head = ctypes.POINTER(_FunctionListHead)()
-        get_function_list = ctypes.CDLL(self.so).C_GetFunctionList
-        get_function_list.restype = ctypes.c_ulong
-        outcome = get_function_list(ctypes.byref(head))
-        if outcome == _CKR_OK:
-            arguments = _InitializeArgs(flags=_CKF_OS_LOCKING_OK, reserved=self._parameters)
-            outcome = head.contents.initialize(ctypes.byref(arguments))
-        if outcome != _CKR_OK:
+        arguments = _InitializeArgs(flags=_CKF_OS_LOCKING_OK, reserved=self._parameters)
+        outcome = cryptoki.load(self.so).initialize(ctypes.addressof(arguments))
+        if outcome != CKR_OK:
             raise pkcs11.PKCS11Error(f"C_Initialize answered {outcome:#x}")
 
 

@@ -18,10 +18,8 @@ from pkcs11 import Attribute
 from hsmkms.hsm.host import records, templates
 
 if TYPE_CHECKING:
-    import pkcs11
-
     from hsmkms.core.records import RecordIdentity
-    from hsmkms.hsm.host.session import TokenSession
+    from hsmkms.hsm.host.session import TokenObject, TokenSession
     from hsmkms.hsm.host.workbench import Workbench
 
 
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 class WrappingPair:
     """The private half of a pair, at hand in this session."""
 
-    private: pkcs11.Object
+    private: TokenObject
     modulus: int
 
     @property
@@ -42,19 +40,19 @@ class WrappingPair:
         self.private.destroy()
 
 
-def modulus_of(session: TokenSession, key: pkcs11.Object) -> int:
+def modulus_of(session: TokenSession, key: TokenObject) -> int:
     """Return the modulus of either half of an RSA pair."""
     return int.from_bytes(session.read(key, Attribute.MODULUS), "big")
 
 
-def subject_public_key_info(session: TokenSession, public: pkcs11.Object) -> bytes:
+def subject_public_key_info(session: TokenSession, public: TokenObject) -> bytes:
     """Return the DER SubjectPublicKeyInfo (RFC 5280 4.1.2.7) of a public half."""
     exponent = int.from_bytes(session.read(public, Attribute.PUBLIC_EXPONENT), "big")
     numbers = RSAPublicNumbers(exponent, modulus_of(session, public))
     return numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def narrowed(session: TokenSession, fresh: pkcs11.Object) -> pkcs11.Object:
+def narrowed(session: TokenSession, fresh: TokenObject) -> TokenObject:
     """Return a copy of a fresh private half that can neither leave the token nor be changed."""
     return session.copy(fresh, templates.narrowing())
 

@@ -140,14 +140,13 @@ def _of_algorithm(rounds: _Round, algorithm: WrappingAlgorithm) -> AlgorithmFind
 
 def _of_imported(rounds: _Round, algorithm: WrappingAlgorithm) -> tuple[str, tuple[CheckFinding, ...]]:
     """Return how truthfully CKA_VALUE_LEN speaks of unwrapped keys, and whether their attributes are as asked for."""
-    mechanism, parameter = UNWRAPPING[algorithm]
     said: dict[int, object] = {}
     checks: tuple[CheckFinding, ...] = ()
     for length in (16, 24, 32):
         ciphertext = outside.wrap(rounds.public_key, algorithm, outside.throw_away(length))
         template = templates.material(extractable=True)
         session = rounds.bench.session
-        key = session.unwrap(rounds.pair.private, ciphertext, template, mechanism, parameter)
+        key = session.unwrap(rounds.pair.private, ciphertext, template, UNWRAPPING[algorithm])
         with session.temporary(key):
             said[length] = session.read(key, Attribute.VALUE_LEN)
             checks = behaviour.of_imported(rounds.bench, key)

@@ -22,9 +22,8 @@ from hsmkms.core.records import RecordKind
 from hsmkms.hsm.host.session import AES_BLOCK_BYTES
 
 if TYPE_CHECKING:
-    import pkcs11
-
     from hsmkms.core.records import RecordIdentity
+    from hsmkms.hsm.host.session import TokenObject
     from hsmkms.hsm.host.workbench import Workbench
 
 _VERSION: Final = b"\x01"
@@ -36,7 +35,7 @@ class RecordMismatch(Exception):
     """The record was not made for this identity, or was changed since."""
 
 
-def _encrypting_key(bench: Workbench, identity: RecordIdentity) -> pkcs11.Object:
+def _encrypting_key(bench: Workbench, identity: RecordIdentity) -> TokenObject:
     return bench.custody.credential if identity.kind is RecordKind.CREDENTIAL else bench.custody.record
 
 

@@ -1,10 +1,8 @@
-"""The loop of a host: one thread reads, one thread per session works, one watches for the end of the socket.
+"""The loop of a host: a thread for each session, and one that watches for the end of the socket.
 
 Laws:
 
 - the end of the socket is the end of the process, at once and whatever is going on: no plaintext outlives its caller;
-- at most `WAITING_PER_SESSION` requests for each session wait in here; the others wait in the socket, where whoever
-  sends them feels it;
 - a sick token is answered as such, and then the process ends;
 - what is kept unsealed is destroyed when its time is over, or when the call in hand then is done;
 - a verb's values are never logged.
@@ -13,21 +11,19 @@ Laws:
 from __future__ import annotations
 
 import logging
-import math
 import os
 import select
 import threading
 import time
 from collections import Counter
-from queue import Empty, Queue
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import msgspec
 import pkcs11
 
 from hsmkms.core.errors import TokenUnusable
 from hsmkms.hsm import frames, messages
 from hsmkms.hsm.host import attaching, faults, verbs
+from hsmkms.hsm.host.arrivals import Arrivals
 from hsmkms.hsm.host.faults import TokenSick
 from hsmkms.hsm.messages import Fault, FaultKind, Reply, Request
 from hsmkms.hsm.parts import CustodyItem
@@ -44,7 +40,6 @@ if TYPE_CHECKING:
     from hsmkms.hsm.settings import HostSettings
 
 _logger = logging.getLogger(__name__)
-WAITING_PER_SESSION: Final = 2
 
 
 class Host:
@@ -63,33 +58,37 @@ class Host:
         self._sessions = sessions
         self._token = token
         self._benches: list[Workbench] = []
-        self._waiting: Queue[Request] = Queue(WAITING_PER_SESSION * len(sessions))
+        self._arrivals = Arrivals(connection, self._leave)
         self._exit = HostExit.ORPHANED
         self._sending = threading.Lock()
         self._counting = threading.Lock()
         self._counts: Counter[str] = Counter()
 
-    def serve(self) -> None:
+    def serve(self) -> NoReturn:
         """Obey until the socket ends; then end the process."""
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
-        while True:
-            request = self._receive()
-            if not verbs.allowed(request.verb, self._settings.purpose):
-                self._refuse(request)
-            elif self._benches:
-                self._waiting.put(request)
-            else:
+        while not self._benches:
+            request = self._arrivals.next()
+            if request is not None and not self._refused(request):
                 self._answer_unattached(request)
+        first, *others = self._benches
+        for bench in others:
+            threading.Thread(target=self._work, args=(bench,), daemon=True).start()
+        self._work(first)
 
-    def _refuse(self, request: Request) -> None:
+    def _refused(self, request: Request) -> bool:
+        """Tell whether this host does not do what it was asked, and answer so."""
+        if verbs.allowed(request.verb, self._settings.purpose):
+            return False
         verb, purpose = type(request.verb).__name__, self._settings.purpose.value
         _logger.error("verb refused", extra={"verb": verb, "why": f"a host started to {purpose} does not do it"})
         self._reply(request.number, Fault(kind=FaultKind.REFUSED))
+        return True
 
     # --- the socket ------------------------------------------------------------------------------------
 
     def _watch(self) -> NoReturn:
-        """End the process with the socket, also while the reader waits for a worker and so reads no end."""
+        """End the process with the socket, also while all threads work and none reads."""
         poll = select.poll()
         poll.register(self._connection, select.POLLRDHUP)  # and POLLHUP and POLLERR, which nobody need ask for
         while not poll.poll():
@@ -98,26 +97,6 @@ class Host:
 
     def _leave(self) -> NoReturn:
         os._exit(self._exit)
-
-    def _receive(self) -> Request:
-        header = self._read_exactly(frames.LENGTH.size)
-        try:
-            return frames.parse_request(self._read_exactly(frames.payload_length(header)))
-        except (frames.FrameTooLarge, msgspec.DecodeError) as error:
-            _logger.critical("malformed request", extra={"exception": type(error).__name__})
-            self._leave()
-
-    def _read_exactly(self, size: int) -> bytes:
-        received = bytearray()
-        while len(received) < size:
-            try:
-                part = self._connection.recv(size - len(received))
-            except OSError:
-                part = b""
-            if not part:
-                self._leave()
-            received += part
-        return bytes(received)
 
     def _reply(self, number: int, answer: messages.Answer) -> None:
         frame = frames.frame(Reply(number=number, answer=answer))
@@ -150,8 +129,6 @@ class Host:
             case messages.Attach():
                 purpose = self._settings.purpose
                 self._benches = attaching.attach(self._sessions, verb.place, edition, self._token, purpose)
-                for bench in self._benches:
-                    threading.Thread(target=self._work, args=(bench,), daemon=True).start()
                 canary = self._benches[0].canary
                 return messages.Attached(algorithms=frozenset(canary.ciphertexts), ciphers=canary.ciphers)
             case messages.Initialise():
@@ -163,9 +140,11 @@ class Host:
 
     # --- after Attach ----------------------------------------------------------------------------------
 
-    def _work(self, bench: Workbench) -> None:
+    def _work(self, bench: Workbench) -> NoReturn:
         while True:
             request = self._next(bench)
+            if self._refused(request):
+                continue
             REQUEST_ID.set(request.request_id)
             started = time.monotonic()
             try:
@@ -183,11 +162,9 @@ class Host:
         """Return the next request; until then tidy the session whenever that is due, also if nobody asks any more."""
         while True:
             self._tidy(bench)
-            seconds = min(bench.materials.seconds_left, bench.pairs.seconds_left)
-            try:
-                return self._waiting.get(timeout=None if math.isinf(seconds) else seconds)
-            except Empty:
-                continue
+            request = self._arrivals.next(min(bench.materials.seconds_left, bench.pairs.seconds_left))
+            if request is not None:
+                return request
 
     @staticmethod
     def _tidy(bench: Workbench) -> None:

@@ -2,7 +2,7 @@
 
 Laws:
 
-- every template passes `Mapper.checked`;
+- every template passes `Mapper.checked` before it is packed;
 - errors are python-pkcs11's; whoever calls sorts them with `faults`;
 - an object made here that is not destroyed, destroyed twice or by another session is a defect: use `temporary`;
 - an object that the token does not destroy goes with the process: `destroy` says that the host must end;
@@ -15,27 +15,58 @@ from __future__ import annotations
 import logging
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import pkcs11
-from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, _pkcs11
+from pkcs11 import Attribute, KeyType, Mechanism, _pkcs11
 
 from hsmkms.core.ciphertexts import TAG_BYTES
-from hsmkms.hsm.host import faults, templates
+from hsmkms.hsm.host import faults, packing, templates
+from hsmkms.hsm.host.cryptoki import Calls
 from hsmkms.hsm.host.faults import TokenSick
+from hsmkms.hsm.host.packing import Parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
+    from hsmkms.hsm.host.packing import Packed
     from hsmkms.hsm.host.templates import Template
 
 AES_BLOCK_BYTES: Final = 16
 MAC_KEY_BITS: Final = 256
 _BITS: Final = 8
+_MOST_TEMPLATES: Final = 16
+_GENERATING: Final[Mapping[KeyType, Mechanism]] = {
+    KeyType.AES: Mechanism.AES_KEY_GEN,
+    KeyType.GENERIC_SECRET: Mechanism.GENERIC_SECRET_KEY_GEN,
+}
 
 _logger = logging.getLogger(__name__)
 _search: Final[Any] = _pkcs11.SearchIter  # type: ignore[attr-defined] # the class is there, the stub lacks it
 """What Session.get_objects is made of; used directly, because that gives up at the first object it cannot read."""
+
+
+class TokenObject(Protocol):
+    """An object of the token, whichever way it was made or found."""
+
+    @property
+    def handle(self) -> int:
+        """Its number in this process."""
+
+    def destroy(self) -> None:
+        """Destroy it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """One that was made by a direct call."""
+
+    handle: int
+    _calls: Calls = field(repr=False)
+
+    def destroy(self) -> None:
+        self._calls.destroy(self.handle)
 
 
 class TokenSession:
@@ -45,16 +76,43 @@ class TokenSession:
         """Take an open session of a logged-in user."""
         self._session: Any = session
         self._mapper = templates.Mapper()
+        self._calls = Calls(cast("Any", session).handle)
+        self._templates: dict[int, tuple[Template, Packed]] = {}
+        self._parameters: dict[Mechanism, Parameter] = {}
         self._mark = uuid.uuid4().bytes
         self._may_hold_unknown = False
 
-    def _checked(self, template: Template) -> Template:
-        return self._mapper.checked(template)
+    @property
+    def may_hold_unknown(self) -> bool:
+        """Whether `destroy_unknown` has anything to look for."""
+        return self._may_hold_unknown
+
+    def _checked(self, template: Template) -> dict[Attribute, Any]:
+        return dict(self._mapper.checked(template))
 
     def _marked(self, template: Template) -> Template:
-        """Return the checked template of an object to be made; those of the token have an id of their own."""
-        lasting = template.get(Attribute.TOKEN)
-        return self._checked(template if lasting else templates.marked(template, self._mark))
+        """Return the template of an object to be made; those of the token have an id of their own."""
+        return template if template.get(Attribute.TOKEN) else templates.marked(template, self._mark)
+
+    def _packed(self, template: Template) -> Packed:
+        """Return the marked template as C reads it; each is packed once, by its identity, while it is kept."""
+        kept = self._templates.get(id(template))
+        if kept is None:
+            if len(self._templates) >= _MOST_TEMPLATES:  # such as the probe's, each of which is used once
+                self._templates.clear()
+            kept = self._templates[id(template)] = template, self._mapper.packed(self._marked(template))
+        return kept[1]
+
+    def _parameter(self, mechanism: Mechanism | Parameter) -> Parameter:
+        if isinstance(mechanism, Parameter):
+            return mechanism
+        kept = self._parameters.get(mechanism)
+        if kept is None:
+            kept = self._parameters[mechanism] = packing.plain(mechanism)
+        return kept
+
+    def _made(self, handle: int) -> TokenObject:
+        return _Object(handle, self._calls)
 
     @contextmanager
     def _making(self) -> Iterator[None]:
@@ -65,7 +123,7 @@ class TokenSession:
             self._may_hold_unknown = True
             raise
 
-    def destroy_unknown(self, known: Collection[int | None]) -> None:
+    def destroy_unknown(self, known: Collection[int]) -> None:
         """Destroy what this session made, after an error, without telling; nothing else may be under way in it.
 
         Args:
@@ -87,13 +145,13 @@ class TokenSession:
             _logger.warning("objects of a lost answer were destroyed", extra={"count": len(unknown)})
         self._may_hold_unknown = False
 
-    def find(self, template: Template) -> list[pkcs11.Object]:
+    def find(self, template: Template) -> list[TokenObject]:
         """Return every object that the template matches and that can be read.
 
         SoftHSM finds files that were half written when a process was killed, and then cannot read them
         (CKR_ATTRIBUTE_VALUE_INVALID); whatever they were to be, they are nobody's key.
         """
-        found: list[pkcs11.Object] = []
+        found: list[TokenObject] = []
         with _search(self._session, self._checked(template), 1) as search:
             for batch in search:
                 try:
@@ -104,95 +162,88 @@ class TokenSession:
 
     def random(self, size: int) -> bytes:
         """Return `size` bytes of the token's random generator."""
-        return bytes(self._session.generate_random(size * _BITS))
+        return self._calls.random(size)
 
-    def generate_secret(self, bits: int, template: Template) -> pkcs11.SecretKey:
+    def generate_secret(self, bits: int, template: Template) -> TokenObject:
         """Generate an AES key, or a generic secret for MACs, of `bits` as the template says."""
         key_type = cast("KeyType", template[Attribute.KEY_TYPE])
+        packed = self._mapper.packed(templates.of_length(self._marked(template), bits // _BITS))
         with self._making():
-            key = self._session.generate_key(key_type, bits, template=self._marked(template), capabilities=0)
-        return cast("pkcs11.SecretKey", key)
+            return self._made(self._calls.generate(packed, self._parameter(_GENERATING[key_type])))
 
-    def generate_pair(self, bits: int) -> tuple[pkcs11.PublicKey, pkcs11.PrivateKey]:
+    def generate_pair(self, bits: int) -> tuple[TokenObject, TokenObject]:
         """Generate an RSA pair as `templates` has it."""
         with self._making():
-            public, private = self._session.generate_keypair(
+            halves: tuple[TokenObject, TokenObject] = self._session.generate_keypair(
                 KeyType.RSA,
                 bits,
                 capabilities=0,
-                public_template=self._marked(templates.pair_public()),
-                private_template=self._marked(templates.fresh_pair_private()),
+                public_template=self._checked(self._marked(templates.pair_public())),
+                private_template=self._checked(self._marked(templates.fresh_pair_private())),
             )
-        return public, private
+        return halves
 
-    def wrap(self, sealing: pkcs11.Object, key: pkcs11.Object, mechanism: Mechanism) -> bytes:
+    def wrap(self, sealing: TokenObject, key: TokenObject, mechanism: Mechanism) -> bytes:
         """Return `key` sealed under `sealing` (C_WrapKey)."""
-        return bytes(cast("Any", sealing).wrap_key(key, mechanism=mechanism))
+        return self._calls.wrap(sealing.handle, key.handle, self._parameter(mechanism))
 
     def unwrap(
-        self,
-        unwrapping: pkcs11.Object,
-        blob: bytes,
-        template: Template,
-        mechanism: Mechanism,
-        parameter: object = None,
-    ) -> pkcs11.Object:
+        self, unwrapping: TokenObject, blob: bytes, template: Template, parameter: Mechanism | Parameter
+    ) -> TokenObject:
         """Return the object that C_UnwrapKey makes of `blob`."""
+        packed = self._packed(template)
         with self._making():
-            key = cast("Any", unwrapping).unwrap_key(
-                cast("ObjectClass", template[Attribute.CLASS]),
-                cast("KeyType", template[Attribute.KEY_TYPE]),
-                blob,
-                capabilities=0,
-                mechanism=mechanism,
-                mechanism_param=parameter,
-                template=self._marked(template),
-            )
-        return cast("pkcs11.Object", key)
+            return self._made(self._calls.unwrap(unwrapping.handle, blob, packed, self._parameter(parameter)))
 
-    def copy(self, key: pkcs11.Object, template: Template) -> pkcs11.Object:
+    def copy(self, key: TokenObject, template: Template) -> TokenObject:
         """Return a copy of `key` with other attributes (C_CopyObject)."""
+        packed = self._mapper.packed(template)
         with self._making():
-            return cast("pkcs11.Object", cast("Any", key).copy(self._checked(template)))
+            return self._made(self._calls.copy(key.handle, packed))
 
-    def change(self, key: pkcs11.Object, attribute: Attribute, *, value: bool) -> None:
+    def change(self, key: TokenObject, attribute: Attribute, *, value: bool) -> None:
         """Set one attribute (C_SetAttributeValue)."""
-        cast("Any", key)[attribute] = value
+        self._calls.write(key.handle, self._mapper.packed({attribute: value}))
 
-    def read(self, key: pkcs11.Object, attribute: Attribute) -> Any:  # noqa: ANN401 - as the attribute is
+    def read(self, key: TokenObject, attribute: Attribute) -> Any:  # noqa: ANN401 - as the attribute is
         """Return one attribute; None if the token does not have it for this object."""
         try:
-            return cast("Any", key)[attribute]
+            return self._mapper.unpack_attributes(attribute, self._calls.read(key.handle, attribute))
         except (pkcs11.AttributeTypeInvalid, pkcs11.AttributeSensitive):
             return None
         except pkcs11.PKCS11Error:
             self._may_hold_unknown = True  # of a new pair the modulus is read before anybody keeps it
             raise
 
-    def mac(self, key: pkcs11.Object, data: bytes, mechanism: Mechanism) -> bytes:
+    def mac(self, key: TokenObject, data: bytes, mechanism: Mechanism) -> bytes:
         """Return the MAC of `data` under `key` (C_Sign)."""
-        return bytes(cast("Any", key).sign(data, mechanism=mechanism))
+        return self._calls.sign(key.handle, data, self._parameter(mechanism))
 
-    def encrypt(self, key: pkcs11.Object, data: bytes, iv: bytes) -> bytes:
+    def encrypt(self, key: TokenObject, data: bytes, iv: bytes) -> bytes:
         """Return `data` under AES-CBC with PKCS#7 padding."""
-        return bytes(cast("Any", key).encrypt(data, mechanism=Mechanism.AES_CBC_PAD, mechanism_param=iv))
+        return self._calls.encrypt(key.handle, data, packing.with_iv(Mechanism.AES_CBC_PAD, iv))
 
-    def decrypt(self, key: pkcs11.Object, data: bytes, iv: bytes) -> bytes:
+    def decrypt(self, key: TokenObject, data: bytes, iv: bytes) -> bytes:
         """Return what `encrypt` was given."""
-        return bytes(cast("Any", key).decrypt(data, mechanism=Mechanism.AES_CBC_PAD, mechanism_param=iv))
+        return self._calls.decrypt(key.handle, data, packing.with_iv(Mechanism.AES_CBC_PAD, iv))
 
-    def seal_gcm(self, key: pkcs11.Object, data: bytes, iv: bytes, authenticated: bytes) -> bytes:
+    def seal_gcm(self, key: TokenObject, data: bytes, iv: bytes, authenticated: bytes) -> bytes:
         """Return `data` under AES-GCM, with its tag of 16 bytes behind it (NIST SP 800-38D)."""
-        parameter = pkcs11.GCMParams(iv, authenticated, TAG_BYTES * _BITS)  # C points into it: it must outlive the call
-        return bytes(cast("Any", key).encrypt(data, mechanism=Mechanism.AES_GCM, mechanism_param=parameter))
+        return self._calls.encrypt(key.handle, data, packing.gcm(iv, authenticated, TAG_BYTES))
 
-    def open_gcm(self, key: pkcs11.Object, sealed: bytes, iv: bytes, authenticated: bytes) -> bytes:
+    def seal_gcm_as_announced(self, key: TokenObject, data: bytes, iv: bytes, authenticated: bytes) -> bytes:
+        """Do as `seal_gcm`, in the room that the token says it needs: for known values.
+
+        NSS softoken names too little, and a token that misjudges its own output is not to be relied on.
+        """
+        return self._calls.encrypt_as_announced(key.handle, data, packing.gcm(iv, authenticated, TAG_BYTES))
+
+    def open_gcm(self, key: TokenObject, sealed: bytes, iv: bytes, authenticated: bytes) -> bytes:
         """Return what `seal_gcm` was given."""
-        parameter = pkcs11.GCMParams(iv, authenticated, TAG_BYTES * _BITS)  # as above
-        return bytes(cast("Any", key).decrypt(sealed, mechanism=Mechanism.AES_GCM, mechanism_param=parameter))
+        return self._calls.decrypt(key.handle, sealed, packing.gcm(iv, authenticated, TAG_BYTES))
 
     @contextmanager
-    def temporary(self, key: pkcs11.Object) -> Iterator[pkcs11.Object]:
+    def temporary(self, key: TokenObject) -> Iterator[TokenObject]:
         """Destroy `key` at the end of the block, whatever happens in it."""
         try:
             yield key
@@ -200,7 +251,7 @@ class TokenSession:
             destroy(key)
 
 
-def destroy(key: pkcs11.Object) -> None:
+def destroy(key: TokenObject) -> None:
     """Destroy an object of a session.
 
     Raises:

@@ -13,6 +13,7 @@ Laws:
 from __future__ import annotations
 
 import ctypes
+import functools
 import struct
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -20,12 +21,13 @@ from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.attributes import AttributeMapper
 
 from hsmkms.core.custody import CustodyRole
+from hsmkms.hsm.host.packing import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Value: TypeAlias = "bool | int | str | bytes | tuple[Mechanism, ...] | Mapping[Attribute, bool | int]"
-Template: TypeAlias = "dict[Attribute, Value]"
+Template: TypeAlias = "Mapping[Attribute, Value]"
 
 SECRET_KEY_USES: Final = (
     Attribute.ENCRYPT,
@@ -114,6 +116,7 @@ def _unmodifiable(template: Template) -> Template:
     return {**template, Attribute.MODIFIABLE: False}
 
 
+@functools.cache
 def material(*, extractable: bool = False) -> Template:
     """Return the template of a session object holding key material, which can make a MAC and nothing else.
 
@@ -122,6 +125,7 @@ def material(*, extractable: bool = False) -> Template:
     return _unmodifiable(_secret_key(KeyType.AES, (Attribute.SIGN,), extractable=extractable))
 
 
+@functools.cache
 def ciphering_material() -> Template:
     """Return the template of a session object holding key material, which can encrypt, decrypt and nothing else."""
     return _unmodifiable(_secret_key(KeyType.AES, (Attribute.ENCRYPT, Attribute.DECRYPT)))
@@ -141,7 +145,7 @@ def custody(role: CustodyRole, object_id: bytes, label: str, *, allowed_mechanis
 def custody_role(role: CustodyRole, *, allowed_mechanisms: bool) -> Template:
     """Return what every long-lived object of `role` is like; not every token stores `allowed_mechanisms`."""
     key_type = KeyType.GENERIC_SECRET if role is CustodyRole.MAC else KeyType.AES
-    template = _secret_key(key_type, _CUSTODY_USES[role], token=True)
+    template = dict(_secret_key(key_type, _CUSTODY_USES[role], token=True))
     if allowed_mechanisms:
         template[Attribute.ALLOWED_MECHANISMS] = _CUSTODY_MECHANISMS[role]
     if role in _CUSTODY_UNWRAP_TEMPLATES:
@@ -157,6 +161,11 @@ def find_by_id(object_id: bytes) -> Template:
 def find_session_objects() -> Template:
     """Return the template that finds objects that do not outlive their session; on SoftHSM also what a kill left."""
     return {Attribute.TOKEN: False}
+
+
+def of_length(template: Template, size: int) -> Template:
+    """Return `template` for a key of `size` bytes to be generated, never to be unwrapped."""
+    return {Attribute.VALUE_LEN: size, **template}
 
 
 def marked(template: Template, mark: bytes) -> Template:
@@ -191,6 +200,7 @@ def fresh_pair_private() -> Template:
     return {**_pair_private(extractable=True), Attribute.MODIFIABLE: True}
 
 
+@functools.cache
 def pair_private() -> Template:
     """Return the template of a wrapping pair's private half as it is kept and unsealed."""
     return _unmodifiable(_pair_private(extractable=False))
@@ -249,9 +259,14 @@ class Mapper(AttributeMapper):
         for attribute, value in template.items():
             if not isinstance(self.pack_attribute(attribute, value), bytes):
                 raise TypeError(attribute.name)
-        if Attribute.MODIFIABLE in template and next(reversed(template)) is not Attribute.MODIFIABLE:
+        if Attribute.MODIFIABLE in template and tuple(template)[-1] is not Attribute.MODIFIABLE:
             raise TypeError(Attribute.MODIFIABLE.name)
         return template
+
+    def packed(self, template: Template) -> Packed:
+        """Return `template` as C reads it, after it was `checked`."""
+        items = self.checked(template).items()
+        return Packed((attribute, self.pack_attribute(attribute, value)) for attribute, value in items)
 
     # What python-pkcs11 would add by itself: nothing.
 

@@ -14,13 +14,11 @@ from hsmkms.hsm.host.kept import Kept
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import pkcs11
-
     from hsmkms.core.material import Edition
     from hsmkms.hsm.host.canary import Canary
     from hsmkms.hsm.host.pairs import WrappingPair
     from hsmkms.hsm.host.profiles import Profile
-    from hsmkms.hsm.host.session import TokenSession
+    from hsmkms.hsm.host.session import TokenObject, TokenSession
 
 MOST_PAIRS: Final = 64
 MOST_MATERIALS: Final = 256
@@ -32,30 +30,30 @@ UNSEALED_KEPT_SECONDS: Final = 60.0
 class Custody:
     """The long-lived objects of a deployment, each found and proved."""
 
-    objects: Mapping[CustodyRole, pkcs11.Object]
+    objects: Mapping[CustodyRole, TokenObject]
 
     @property
-    def material_sealing(self) -> pkcs11.Object:
+    def material_sealing(self) -> TokenObject:
         """The key that seals material."""
         return self.objects[CustodyRole.MATERIAL_SEALING]
 
     @property
-    def pair_sealing(self) -> pkcs11.Object:
+    def pair_sealing(self) -> TokenObject:
         """The key that seals wrapping pairs."""
         return self.objects[CustodyRole.PAIR_SEALING]
 
     @property
-    def record(self) -> pkcs11.Object:
+    def record(self) -> TokenObject:
         """The key that encrypts records of material and pairs."""
         return self.objects[CustodyRole.RECORD]
 
     @property
-    def credential(self) -> pkcs11.Object:
+    def credential(self) -> TokenObject:
         """The key that encrypts credentials' secrets."""
         return self.objects[CustodyRole.CREDENTIAL]
 
     @property
-    def mac(self) -> pkcs11.Object:
+    def mac(self) -> TokenObject:
         """The key that authenticates records, blinds fingerprints and seals the audit trail."""
         return self.objects[CustodyRole.MAC]
 
@@ -70,7 +68,7 @@ class Workbench:
     profile: Profile
     canary: Canary = field(init=False)
     pairs: Kept[WrappingPair] = field(init=False, default_factory=lambda: Kept(MOST_PAIRS, UNSEALED_KEPT_SECONDS))
-    materials: Kept[pkcs11.Object] = field(
+    materials: Kept[TokenObject] = field(
         init=False, default_factory=lambda: Kept(MOST_MATERIALS, UNSEALED_KEPT_SECONDS)
     )
     """Unsealed to encrypt and decrypt."""
@@ -81,5 +79,7 @@ class Workbench:
         Raises:
             TokenSick: it stays, and the host must end.
         """
+        if not self.session.may_hold_unknown:
+            return
         kept = (*self.materials.contents, *(pair.private for pair in self.pairs.contents))
         self.session.destroy_unknown({key.handle for key in kept})

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from huaweicloudsdkcore.signer import signer as sdk_signer
@@ -155,6 +155,13 @@ def test_the_way_a_target_is_encoded_does_not_matter_to_its_signature() -> None:
 )
 def test_a_path_keeps_every_byte_even_what_is_no_utf_8(sent: str, signed_as: str) -> None:
     assert auth._canonical_uri(sent) == signed_as
+
+
+@given(st.text(st.sampled_from("/aZ09._~-%4f+:@")))
+def test_a_path_is_signed_in_the_one_encoding_of_its_bytes(sent: str) -> None:
+    segments = [quote(unquote_to_bytes(each), safe="~") for each in sent.split("/")]
+    assert auth._canonical_uri(sent).removesuffix("/") == "/".join(segments).removesuffix("/")
+    assert auth._canonical_uri(sent).endswith("/")
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,18 @@ def verified_by_whoever(head: RequestHead, body: bytes) -> None:
     verified(head, body, secret=SECRET if claim.access_id == ACCESS_ID else None)
 
 
+def test_one_secret_signs_on_both_sides_of_midnight_and_each_day_with_its_own_key() -> None:
+    midnight, secret = NOW - NOW % 86_400, SecretKey(SECRET.reveal())
+    for at in (midnight - 1, midnight, midnight - 1, midnight):
+        verified(*Signer(at=at).sign("DescribeKey", BODY), at=midnight, secret=secret)
+    head, body = Signer(at=midnight).sign("DescribeKey", BODY)
+    yesterday = Signer(at=midnight, date=auth._date(midnight - 1)).sign("DescribeKey", BODY)[0].values("authorization")
+    signature = yesterday[0].rpartition("=")[2]
+    forged = head.values("authorization")[0].rpartition("=")[0] + f"={signature}"
+    with pytest.raises(SignatureMismatch):
+        verified(with_header(head, "Authorization", forged), body, at=midnight, secret=secret)
+
+
 @pytest.mark.parametrize("vector", VECTORS, ids=[each["request"]["target"] + str(n) for n, each in enumerate(VECTORS)])
 def test_what_the_official_sdk_signed_is_verified(vector: dict[str, Any]) -> None:
     head, body = recorded(vector)

@@ -1,0 +1,178 @@
+"""`store.backend.Backend` over a PostgreSQL database: each transaction in a thread of its own.
+
+Changes are not grouped, as they are on SQLite: the server writes the commits of several connections to disk together by
+itself, and a group would hold the locks of all its changes until the last of them is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from hsmkms.core.errors import StoreUnavailable
+from hsmkms.store import postgresql
+from hsmkms.store.failures import TRANSLATED, is_again, is_lost_connection
+from hsmkms.store.finishing import finished
+from hsmkms.store.locking import LockingWriting
+from hsmkms.store.reader_threads import ReaderThreads
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sqlalchemy import Connection
+
+    from hsmkms.core.ids import KeyId
+    from hsmkms.store.chaining import Chain
+    from hsmkms.store.key_cache import KeyCache
+    from hsmkms.store.reading import SqlReading
+    from hsmkms.store.urls import PostgresDatabase
+    from hsmkms.store.writing import SqlWriting
+
+Result = TypeVar("Result")
+
+_EXCLUSIVE_SECONDS: Final = 120.0
+
+
+class PostgresBackend:
+    """A PostgreSQL database."""
+
+    def __init__(self, database: PostgresDatabase, chain: Chain, keys: KeyCache, *, busy_seconds: float) -> None:
+        """Use a database; see `store.database.open_store`."""
+        self._readers = ReaderThreads(
+            postgresql.reading_engine(database, busy_seconds), threads=postgresql.READERS, busy_seconds=busy_seconds
+        )
+        self._glances = ReaderThreads(
+            postgresql.glancing_engine(database, busy_seconds), threads=postgresql.READERS, busy_seconds=busy_seconds
+        )
+        self._writers = postgresql.writing_engine(database, busy_seconds)
+        self._threads = ThreadPoolExecutor(postgresql.WRITERS, "hsmkms-writer")
+        self._free = asyncio.Semaphore(postgresql.WRITERS)
+        self._chain = chain
+        self._end_of_chain = _lock_number(chain.node)
+        self._keys = keys
+        self._busy_seconds = busy_seconds
+
+    async def read(self, question: Callable[[SqlReading], Result]) -> Result:
+        """Run `question` in a transaction of one consistent view."""
+        return await self._readers.read(question)
+
+    async def glance(self, question: Callable[[SqlReading], Result]) -> Result:
+        """Run a `question` that reads a row or two by their identity, without a transaction around it."""
+        return await self._glances.read(question)
+
+    async def write(self, change: Callable[[SqlWriting], Result]) -> Result:
+        """Run `change` in a transaction and commit it durably.
+
+        Raises:
+            StoreUnavailable: the server was not there, or others had what it needs for too long; it may have been
+                committed if the connection was lost at that very moment.
+        """
+        deadline = time.monotonic() + self._busy_seconds
+        try:
+            async with asyncio.timeout(self._busy_seconds):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable from error
+        changed: set[KeyId] = set()
+        try:
+            context = contextvars.copy_context()  # the log names the request
+            work = functools.partial(context.run, self._write, change, changed, deadline)
+            return await finished(asyncio.get_running_loop().run_in_executor(self._threads, work))
+        finally:
+            self._free.release()
+            with self._keys.changing(changed):  # before anybody is told, which is soon enough
+                pass
+
+    def _write(self, change: Callable[[SqlWriting], Result], changed: set[KeyId], deadline: float) -> Result:
+        lost = False
+        while True:
+            with TRANSLATED:
+                connection = self._writers.connect()
+            try:
+                try:
+                    result = self._run(change, connection, changed)
+                except StoreUnavailable as fault:
+                    # Nothing of it was committed, so it may be run again, but not for ever.
+                    if is_again(fault) and time.monotonic() < deadline:
+                        continue
+                    if is_lost_connection(fault) and not lost:
+                        lost = True
+                        continue
+                    raise
+                with TRANSLATED:
+                    connection.commit()
+                return result
+            finally:
+                with TRANSLATED:
+                    connection.close()
+
+    def _run(self, change: Callable[[SqlWriting], Result], connection: Connection, changed: set[KeyId]) -> Result:
+        """Do all of a transaction but its commit."""
+        with TRANSLATED:
+            connection.begin()
+        writing = LockingWriting(connection)
+        result = change(writing)
+        self._append(writing)
+        changed |= writing.changed
+        return result
+
+    def _append(self, writing: SqlWriting) -> None:
+        """Write the events of a transaction, with nobody else at the end of this node's chain until it is over."""
+        if writing.failed:
+            raise StoreUnavailable  # as if the change had not caught it
+        if writing.events:
+            with TRANSLATED:
+                postgresql.lock(writing.connection, self._end_of_chain)
+            self._chain.extend(writing, writing.events)
+
+    async def erase_deleted(self) -> None:
+        """Do nothing: what was removed is overwritten by the server when it gets to it.
+
+        A deleted row stays in its page until VACUUM, which autovacuum runs, and in the write-ahead log and its archive
+        until these are recycled; no client can hasten the latter. What is there is sealed (SECURITY.md).
+        """
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[SqlWriting]:
+        """Hold the lock that initialises a deployment; other changes go on meanwhile."""
+        connection = await finished(asyncio.to_thread(self._begin_exclusive))
+        try:
+            writing = LockingWriting(connection)
+            yield writing
+            self._append(writing)
+            with TRANSLATED:
+                await finished(asyncio.to_thread(connection.commit))
+        finally:
+            with TRANSLATED:
+                await finished(asyncio.to_thread(connection.close))
+
+    def _begin_exclusive(self) -> Connection:
+        with TRANSLATED:
+            connection = self._writers.connect()
+            try:
+                postgresql.be_patient(connection, _EXCLUSIVE_SECONDS)
+                postgresql.lock(connection, postgresql.INITIALISING)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    async def close(self) -> None:
+        """End all connections and threads; nothing may be under way."""
+        await self._readers.close()
+        await self._glances.close()
+        await asyncio.to_thread(self._threads.shutdown)
+        with TRANSLATED:
+            self._writers.dispose()
+
+
+def _lock_number(node: str) -> int:
+    """Return the advisory lock of the end of a node's chain: one of 2^64, by its name."""
+    digest = hashlib.sha256(b"hsmkms audit chain\0" + node.encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)

@@ -1,0 +1,266 @@
+"""Changes that run at the same time, on two nodes: each sees what the other has committed, or is run again."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from hsmkms.core.errors import AliasTaken, ChangedMeanwhile
+from hsmkms.store.postgresql import WRITERS
+from tests.contract.store_contract import ALICE, BEFORE, NOW, OAEP, PAIR_ID, key, material, pair, put, stored, ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hsmkms.core.ids import KeyId
+    from hsmkms.core.keys import Key
+    from hsmkms.store.database import SqlStore
+    from hsmkms.store.writing import SqlWriting
+    from tests.postgres.server import PostgresServer
+
+Result = TypeVar("Result")
+SECONDS = 20.0
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+
+
+class Meeting:
+    """Lets a change wait, before it is committed, until another one waits for it."""
+
+    def __init__(self, postgres: PostgresServer, database: str) -> None:
+        self._postgres = postgres
+        self._database = database
+        self.entered = threading.Event()
+
+    def until_waited_for(self) -> None:
+        self.entered.set()
+        with self._postgres.administering() as connection:
+            ended = threading.Event()
+            for _ in range(int(SECONDS / 0.01)):
+                if connection.execute(WAITING, [self._database]).fetchone() != (0,):
+                    return
+                ended.wait(0.01)
+        raise AssertionError("nobody waited")
+
+
+@pytest.fixture
+def meeting(postgres: PostgresServer, shared: str) -> Meeting:
+    return Meeting(postgres, shared)
+
+
+async def one_after_the_other(
+    first: SqlStore,
+    change: Callable[[SqlWriting], object],
+    meeting: Meeting,
+    second: SqlStore,
+    later: Callable[[SqlWriting], Result],
+) -> Result:
+    """Return what the `second` one's change returns, which begins while that of the `first` is not yet committed."""
+
+    def waiting(writing: SqlWriting) -> None:
+        change(writing)
+        meeting.until_waited_for()
+
+    running = asyncio.create_task(first.write(waiting))
+    assert await asyncio.to_thread(meeting.entered.wait, SECONDS)
+    found = await second.write(later)
+    await running
+    return found
+
+
+async def test_a_key_is_seen_with_the_material_that_was_waited_for(
+    store: SqlStore, other: SqlStore, meeting: Meeting
+) -> None:
+    seen = key()
+    await put(store, seen)
+    holding = replace(seen, material=material())
+    found = await one_after_the_other(
+        store,
+        lambda writing: writing.replace_key(seen, holding),
+        meeting,
+        other,
+        lambda writing: writing.key(ALICE, seen.key_id),
+    )
+    assert found == replace(holding, revision=seen.revision + 1)
+
+
+async def test_a_pair_is_seen_without_the_private_half_that_is_gone(
+    store: SqlStore, other: SqlStore, meeting: Meeting
+) -> None:
+    seen = pair()
+    await put(store, seen)
+    found = await one_after_the_other(
+        store,
+        lambda writing: writing.replace_pair(seen, seen.shut()),
+        meeting,
+        other,
+        lambda writing: writing.pair(PAIR_ID),
+    )
+    assert found == replace(seen.shut(), revision=seen.revision + 1)
+
+
+async def test_a_ticket_is_locked_whatever_was_locked_before(
+    store: SqlStore, other: SqlStore, meeting: Meeting
+) -> None:
+    owner, first, second = key("owner"), key("first"), key("second")
+    one = ticket(owner.key_id)
+    await put(store, owner, first, second, pair(), one)
+
+    def counting(before: Key) -> Callable[[SqlWriting], int]:
+        def count(writing: SqlWriting) -> int:
+            writing.key(ALICE, before.key_id)
+            found = writing.ticket(one.token_digest)
+            assert found is not None
+            return writing.replace_ticket(found, replace(found, attempts=found.attempts + 1)).attempts
+
+        return count
+
+    assert await one_after_the_other(store, counting(first), meeting, other, counting(second)) == 2
+
+
+async def test_a_tickets_key_is_locked_before_it(store: SqlStore, other: SqlStore, meeting: Meeting) -> None:
+    owner = key()
+    one = ticket(owner.key_id)
+    await put(store, owner, pair(), one)
+    found = await one_after_the_other(
+        store,
+        lambda writing: writing.ticket(one.token_digest),
+        meeting,
+        other,
+        lambda writing: writing.key(ALICE, owner.key_id),
+    )
+    assert found == owner
+
+
+async def test_in_the_place_of_a_pair_that_was_closed_meanwhile_another_open_one_is_found(
+    store: SqlStore, other: SqlStore, meeting: Meeting
+) -> None:
+    oldest, next_one = pair(), pair("pair-2", opened_at=NOW + 1)
+    await put(store, oldest, next_one)
+    found = await one_after_the_other(
+        store,
+        lambda writing: writing.replace_pair(oldest, oldest.shut()),
+        meeting,
+        other,
+        lambda writing: writing.open_pair(ALICE, OAEP, BEFORE),
+    )
+    assert found == next_one
+
+
+async def test_two_nodes_count_an_accounts_keys_one_after_the_other(
+    store: SqlStore, other: SqlStore, meeting: Meeting
+) -> None:
+    await put(store)
+
+    def add(writing: SqlWriting) -> int:
+        count = writing.count_keys(ALICE, NOW)
+        writing.add_key(key(f"number {count}"))
+        return count
+
+    assert await one_after_the_other(store, add, meeting, other, add) == 1
+
+
+async def test_two_nodes_make_an_account_once(store: SqlStore, other: SqlStore, meeting: Meeting) -> None:
+    made: list[object] = []
+
+    def ensure(writing: SqlWriting) -> object:
+        made.append(writing.ensure_account(ALICE))
+        return made[-1]
+
+    assert await one_after_the_other(store, ensure, meeting, other, ensure) == made[0]
+
+
+async def test_of_two_nodes_one_takes_an_alias_and_the_other_goes_on(
+    store: SqlStore, other: SqlStore, meeting: Meeting
+) -> None:
+    await put(store)
+    kept = key("kept")
+
+    def late(writing: SqlWriting) -> None:
+        with pytest.raises(AliasTaken):
+            writing.add_key(key("wanted"))
+        writing.add_key(kept)
+
+    await one_after_the_other(store, lambda writing: writing.add_key(key("wanted")), meeting, other, late)
+    assert await stored(store, kept) == kept
+
+
+async def test_a_row_that_was_read_before_it_was_locked_is_refused_by_its_revision(
+    store: SqlStore, other: SqlStore, meeting: Meeting
+) -> None:
+    seen = key()
+    await put(store, seen)
+    with pytest.raises(ChangedMeanwhile):
+        await one_after_the_other(
+            store,
+            lambda writing: writing.replace_key(seen, seen.switched(on=False)),
+            meeting,
+            other,
+            lambda writing: writing.replace_key(seen, replace(seen, description="late")),
+        )
+
+
+async def test_of_two_that_wait_for_each_other_one_is_run_again(store: SqlStore, other: SqlStore) -> None:
+    mine, yours = key("mine"), key("yours")
+    await put(store, mine, yours)
+    both = threading.Barrier(2)
+    runs: list[str] = []
+
+    def crossing(name: str, *key_ids: KeyId) -> Callable[[SqlWriting], None]:
+        begun = False
+
+        def change(writing: SqlWriting) -> None:
+            nonlocal begun
+            runs.append(name)
+            for each in key_ids:
+                found = writing.key(ALICE, each)
+                assert found is not None
+                writing.replace_key(found, replace(found, description=f"{found.description} {name}"))
+                if not begun:
+                    begun = True
+                    both.wait(SECONDS)
+
+        return change
+
+    await asyncio.gather(
+        store.write(crossing("one", mine.key_id, yours.key_id)),
+        other.write(crossing("two", yours.key_id, mine.key_id)),
+    )
+    assert sorted(runs) in (["one", "one", "two"], ["one", "two", "two"])
+    for each in (mine, yours):
+        assert sorted((await stored(store, each)).description.split()[-2:]) == ["one", "two"]
+
+
+async def test_more_changes_than_connections_all_happen(store: SqlStore, other: SqlStore) -> None:
+    shared = pair()
+    await put(store, shared)
+
+    def count(writing: SqlWriting) -> None:
+        found = writing.pair(PAIR_ID)
+        assert found is not None
+        writing.replace_pair(found, replace(found, tickets=found.tickets + 1))
+
+    await asyncio.gather(*(each.write(count) for _ in range(2 * WRITERS) for each in (store, other)))
+    assert await store.read(lambda reading: reading.pair(PAIR_ID)) == replace(
+        shared, tickets=4 * WRITERS, revision=shared.revision + 4 * WRITERS
+    )
+
+
+async def test_a_key_that_is_used_is_not_held_up_by_a_new_ticket_of_it(store: SqlStore, other: SqlStore) -> None:
+    owner = key()
+    await put(store, owner, pair())
+    entered, leave = threading.Event(), threading.Event()
+
+    def add(writing: SqlWriting) -> None:
+        writing.add_ticket(ticket(owner.key_id))
+        entered.set()
+        assert leave.wait(SECONDS)
+
+    adding = asyncio.create_task(store.write(add))
+    assert await asyncio.to_thread(entered.wait, SECONDS)
+    assert await other.write(lambda writing: writing.key(ALICE, owner.key_id)) == owner
+    leave.set()
+    await adding
