@@ -34,6 +34,16 @@ _ACTOR: Final = "store"
 
 
 @dataclass(frozen=True, slots=True)
+class Appended:
+    """What a transaction appended to a chain."""
+
+    after: int
+    """The sequence of the event before it; 0: there was none."""
+    digest: bytes
+    """Of its last event, and of no other: all that came before is in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """The chain of one node."""
 
@@ -42,14 +52,14 @@ class Chain:
     node: str = ""
     """Its name; empty where a database has one node."""
 
-    def extend(self, transaction: SqlReading, events: Sequence[Event]) -> None:
+    def extend(self, transaction: SqlReading, events: Sequence[Event]) -> Appended | None:
         """Write events at the end of the chain, in this order, in a transaction in which nothing else follows.
 
         Raises:
             InternalFault: the database did not keep them.
         """
         if not events:
-            return
+            return None
         before = head(transaction, self.node)
         if before is None and self.node and events[0].tag is not EventTag.DEPLOYMENT_INITIALISED:
             events = [Event(EventTag.NODE_JOINED, events[0].at, None, _ACTOR, detail={"node": self.node}), *events]
@@ -63,6 +73,12 @@ class Chain:
             _logger.error("the database did not keep what was appended to the audit trail")
             transaction.failed = True
             raise InternalFault
+        return Appended(0 if before is None else before.sequence, digest)
+
+    def holds(self, reading: SqlReading, appended: Appended) -> bool:
+        """Tell whether what a transaction appended to the chain is there."""
+        asked = {"node": self.node, "after": appended.after, "digest": appended.digest}
+        return reading.quick(queries.EVENT_OF_DIGEST, asked).first() is not None
 
 
 def head(transaction: SqlReading, node: str) -> AuditHead | None:

@@ -21,7 +21,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 
 from hsmkms.core.errors import InternalFault
-from hsmkms.store.schema import ACCOUNTS, KEYS, PAIRS, TICKETS
+from hsmkms.store.schema import ACCOUNTS, CREDENTIALS, KEYS, PAIRS, TICKETS
 from hsmkms.store.writing import SqlWriting
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Executable, Select
 
-    from hsmkms.core.ids import Account, AccountName, Instant, KeyId, PairId
+    from hsmkms.core.credentials import Credential
+    from hsmkms.core.ids import AccessId, Account, AccountName, Instant, KeyId, PairId
     from hsmkms.core.keys import Key
     from hsmkms.core.tickets import Pair, Ticket
     from hsmkms.core.wrapping import WrappingAlgorithm
@@ -49,6 +50,9 @@ LOCK_KEY_OF_TICKET: Final = _locked(
 LOCK_TICKET: Final = _locked(select(TICKETS.c.ticket_id).where(TICKETS.c.token_digest == bindparam("token_digest")))
 LOCK_PAIR: Final = _locked(select(PAIRS.c.pair_id).where(PAIRS.c.pair_id == bindparam("pair_id")))
 LOCK_ACCOUNT: Final = _locked(select(ACCOUNTS.c.number).where(ACCOUNTS.c.name == bindparam("name")))
+LOCK_CREDENTIAL: Final = _locked(
+    select(CREDENTIALS.c.access_id).where(CREDENTIALS.c.access_id == bindparam("access_id"))
+)
 ENSURE_ACCOUNT: Final = insert(ACCOUNTS).on_conflict_do_nothing(index_elements=[ACCOUNTS.c.name])
 
 
@@ -91,6 +95,11 @@ class LockingWriting(SqlWriting):
         self._lock(LOCK_ACCOUNT, {"name": account}, account)
         return super().count_keys(account, now)
 
+    def credential(self, access_id: AccessId) -> Credential | None:
+        """Return the credential of this access id, locked: its row has no revision."""
+        self._lock(LOCK_CREDENTIAL, {"access_id": access_id}, access_id)
+        return super().credential(access_id)
+
     def ensure_account(self, name: AccountName) -> Account:
         """Return the account of this name, made if there is none, whoever makes it at the same time."""
         account = self.account(name)
@@ -116,14 +125,17 @@ class LockingWriting(SqlWriting):
     @contextmanager
     def _undone_alone(self) -> Iterator[None]:
         """Undo only what is done in the block if that fails: PostgreSQL would take no other statement after it."""
-        savepoint = self.connection.begin_nested()
+        with self._judged():
+            savepoint = self.connection.begin_nested()
         try:
             yield
         except BaseException:
             if not self.failed:
-                savepoint.rollback()
+                with self._judged():
+                    savepoint.rollback()
             raise
-        savepoint.commit()
+        with self._judged():
+            savepoint.commit()
 
     def _lock(self, statement: Executable, asked: Mapping[str, object], identity: object) -> None:
         if identity not in self._held:

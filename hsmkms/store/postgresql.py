@@ -6,6 +6,7 @@ Sources: postgresql.org/docs/current, /libpq-connect.html, /runtime-config-clien
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -90,6 +91,11 @@ def writing_engine(database: PostgresDatabase, busy_seconds: float) -> Engine:
     return _engine(database, busy_seconds, connections=WRITERS + 1, isolation="READ COMMITTED")
 
 
+def claiming_engine(database: PostgresDatabase, busy_seconds: float) -> Engine:
+    """Return the engine of the one connection whose session stands for a serving node."""
+    return _engine(database, busy_seconds, connections=1, isolation="AUTOCOMMIT")
+
+
 def _engine(database: PostgresDatabase, busy_seconds: float, *, connections: int, isolation: str) -> Engine:
     _forget_environment()
     milliseconds = int(busy_seconds * 1000)
@@ -99,6 +105,9 @@ def _engine(database: PostgresDatabase, busy_seconds: float, *, connections: int
         "lock_timeout": milliseconds,
         "idle_in_transaction_session_timeout": _ABANDONED_SECONDS * 1000,
         "default_transaction_read_only": "off",
+        # The other way round: the locks of a node that is gone without a word are gone as soon.
+        **{f"tcp_{name}": value for name, value in _KEEPALIVE.items()},
+        "tcp_user_timeout": milliseconds,
     }
     told = {name: getattr(database, name) for name in ("sslmode", "sslrootcert", "sslcert", "sslkey", "passfile")}
     engine = create_engine(
@@ -203,7 +212,20 @@ def lock(connection: Connection, number: int) -> None:
     connection.execute(_LOCK, {"number": number})
 
 
-_LOCK: Final[Any] = select(func.pg_advisory_xact_lock(text("CAST(:number AS bigint)")))
+def try_lock(connection: Connection, number: int) -> bool:
+    """Hold the advisory lock of this number until the session ends; False if another session does."""
+    return bool(connection.execute(_TRY_LOCK, {"number": number}).scalar_one())
+
+
+def lock_number(purpose: str, node: str) -> int:
+    """Return an advisory lock of a node: one of 2^64, by its name."""
+    digest = hashlib.sha256(f"hsmkms {purpose}\0{node}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+_NUMBER: Final = text("CAST(:number AS bigint)")
+_LOCK: Final[Any] = select(func.pg_advisory_xact_lock(_NUMBER))
+_TRY_LOCK: Final[Any] = select(func.pg_try_advisory_lock(_NUMBER))
 
 
 def be_patient(connection: Connection, seconds: float) -> None:

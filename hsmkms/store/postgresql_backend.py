@@ -2,6 +2,10 @@
 
 Changes are not grouped, as they are on SQLite: the server writes the commits of several connections to disk together by
 itself, and a group would hold the locks of all its changes until the last of them is done.
+
+Where a connection is lost while a transaction is committed, the trail tells what became of it: the digest of what was
+appended to a chain is nowhere else. What was committed is answered as done, and what was not is run again, so that no
+event is in the trail twice. What appends nothing is answered as unavailable, committed or not.
 """
 
 from __future__ import annotations
@@ -9,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from hsmkms.core.errors import StoreUnavailable
 from hsmkms.store import postgresql
@@ -21,6 +25,7 @@ from hsmkms.store.failures import TRANSLATED, is_again, is_lost_connection
 from hsmkms.store.finishing import finished
 from hsmkms.store.locking import LockingWriting
 from hsmkms.store.reader_threads import ReaderThreads
+from hsmkms.store.reading import SqlReading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,15 +33,24 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from hsmkms.core.ids import KeyId
-    from hsmkms.store.chaining import Chain
+    from hsmkms.store.chaining import Appended, Chain
     from hsmkms.store.key_cache import KeyCache
-    from hsmkms.store.reading import SqlReading
     from hsmkms.store.urls import PostgresDatabase
     from hsmkms.store.writing import SqlWriting
 
 Result = TypeVar("Result")
 
 _EXCLUSIVE_SECONDS: Final = 120.0
+_LOOK_SECONDS: Final = 0.1
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """How far a change has come."""
+
+    result: Any = None
+    appended: Appended | None = None
+    committing: bool = False
 
 
 class PostgresBackend:
@@ -54,7 +68,7 @@ class PostgresBackend:
         self._threads = ThreadPoolExecutor(postgresql.WRITERS, "hsmkms-writer")
         self._free = asyncio.Semaphore(postgresql.WRITERS)
         self._chain = chain
-        self._end_of_chain = _lock_number(chain.node)
+        self._end_of_chain = postgresql.lock_number("audit chain", chain.node)
         self._keys = keys
         self._busy_seconds = busy_seconds
 
@@ -71,7 +85,7 @@ class PostgresBackend:
 
         Raises:
             StoreUnavailable: the server was not there, or others had what it needs for too long; it may have been
-                committed if the connection was lost at that very moment.
+                committed if the server was lost at that very moment, and did not come back in time to be asked.
         """
         deadline = time.monotonic() + self._busy_seconds
         try:
@@ -92,44 +106,66 @@ class PostgresBackend:
     def _write(self, change: Callable[[SqlWriting], Result], changed: set[KeyId], deadline: float) -> Result:
         lost = False
         while True:
-            with TRANSLATED:
-                connection = self._writers.connect()
+            attempt = _Attempt()
             try:
-                try:
-                    result = self._run(change, connection, changed)
-                except StoreUnavailable as fault:
-                    # Nothing of it was committed, so it may be run again, but not for ever.
-                    if is_again(fault) and time.monotonic() < deadline:
-                        continue
-                    if is_lost_connection(fault) and not lost:
-                        lost = True
-                        continue
+                return self._attempt(attempt, change, changed)
+            except StoreUnavailable as fault:
+                is_lost = is_lost_connection(fault)
+                if attempt.committing:
+                    if not is_lost or attempt.appended is None:
+                        raise
+                    if self._was_committed(attempt.appended, deadline):
+                        return attempt.result
+                elif is_again(fault) and time.monotonic() < deadline:
+                    continue
+                # Nothing of it was committed, so it may be run again, but not for ever.
+                if not is_lost or lost:
                     raise
-                with TRANSLATED:
-                    connection.commit()
-                return result
-            finally:
-                with TRANSLATED:
-                    connection.close()
+                lost = True
 
-    def _run(self, change: Callable[[SqlWriting], Result], connection: Connection, changed: set[KeyId]) -> Result:
-        """Do all of a transaction but its commit."""
+    def _attempt(self, attempt: _Attempt, change: Callable[[SqlWriting], Result], changed: set[KeyId]) -> Result:
         with TRANSLATED:
-            connection.begin()
-        writing = LockingWriting(connection)
-        result = change(writing)
-        self._append(writing)
-        changed |= writing.changed
-        return result
+            connection = self._writers.connect()
+        try:
+            with TRANSLATED:
+                connection.begin()
+            writing = LockingWriting(connection)
+            attempt.result = result = change(writing)
+            attempt.appended = self._append(writing)
+            changed |= writing.changed
+            attempt.committing = True
+            with TRANSLATED:
+                connection.commit()
+            return result
+        finally:
+            with TRANSLATED:
+                connection.close()
 
-    def _append(self, writing: SqlWriting) -> None:
+    def _was_committed(self, appended: Appended, deadline: float) -> bool:
+        """Tell what became of a transaction whose connection was lost while it was committed.
+
+        Raises:
+            StoreUnavailable: the server did not come back in time to say so.
+        """
+        while True:
+            try:
+                with TRANSLATED, self._writers.connect() as connection:
+                    postgresql.lock(connection, self._end_of_chain)  # the server may still be at it, and have the lock
+                    return self._chain.holds(SqlReading(connection), appended)
+            except StoreUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_LOOK_SECONDS)
+
+    def _append(self, writing: SqlWriting) -> Appended | None:
         """Write the events of a transaction, with nobody else at the end of this node's chain until it is over."""
         if writing.failed:
             raise StoreUnavailable  # as if the change had not caught it
-        if writing.events:
-            with TRANSLATED:
-                postgresql.lock(writing.connection, self._end_of_chain)
-            self._chain.extend(writing, writing.events)
+        if not writing.events:
+            return None
+        with TRANSLATED:
+            postgresql.lock(writing.connection, self._end_of_chain)
+        return self._chain.extend(writing, writing.events)
 
     async def erase_deleted(self) -> None:
         """Do nothing: what was removed is overwritten by the server when it gets to it.
@@ -170,9 +206,3 @@ class PostgresBackend:
         await asyncio.to_thread(self._threads.shutdown)
         with TRANSLATED:
             self._writers.dispose()
-
-
-def _lock_number(node: str) -> int:
-    """Return the advisory lock of the end of a node's chain: one of 2^64, by its name."""
-    digest = hashlib.sha256(b"hsmkms audit chain\0" + node.encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)

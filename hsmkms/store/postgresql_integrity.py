@@ -1,8 +1,9 @@
 """As `integrity`, for PostgreSQL: whether the schema holds what this program made, and nothing that acts by itself.
 
 Triggers, rules, views, row security and tables that inherit from ours can swallow what is written, or show other rows
-than there are; so can a constraint or a default of somebody else's. The server's superuser can do all that out of
-sight, too: this finds what is left in the catalogues.
+than there are; so can a constraint or a default of somebody else's, and a function or an operator, because the server
+prefers one for exactly a column's type to its own, wherever it is in `search_path`. The server's superuser can do all
+that out of sight, too: this finds what is left in the catalogues.
 
 Source: postgresql.org/docs/current/catalogs.html; /functions-info.html for how the server writes definitions.
 """
@@ -68,6 +69,10 @@ SELECT 'policy', polname, '' FROM pg_policy JOIN pg_class ON pg_class.oid = polr
 UNION ALL
 SELECT 'table', child.relname, 'inherits' FROM pg_inherits JOIN pg_class AS parent ON parent.oid = inhparent
   JOIN pg_class AS child ON child.oid = inhrelid WHERE parent.relnamespace = {_HERE} AND parent.relkind = 'r'
+UNION ALL
+SELECT 'function', proname, '' FROM pg_proc WHERE pronamespace = {_HERE}
+UNION ALL
+SELECT 'operator', oprname, '' FROM pg_operator WHERE oprnamespace = {_HERE}
 """)  # noqa: S608 - our own words
 """Every part of the schema with its definition, as the server writes it."""
 
@@ -75,8 +80,9 @@ _PLAIN_TABLE: Final = "pff"
 """Of a table: it is permanent, and has no row security."""
 _DIALECT: Final[Dialect] = PGDialect()  # type: ignore[no-untyped-call]
 _TYPES: Final = {"VARCHAR": "character varying"}
-_FIRST: Final = {"view": 0, "relation": 1, "table": 2}
-"""What is named first: the whole of what is wrong, rather than a part of it."""
+_ORDER: Final = {"view": 0, "relation": 1, "table": 2, "function": 4, "operator": 4}
+_ANY_OTHER: Final = 3
+"""What is named first: the whole of what is wrong rather than a part of it, and what acts before what it calls."""
 _NOISE: Final = re.compile(rf"::(?:text|character varying)|\b{SCHEMA}\.|USING btree|[()]")
 """What the server adds to a definition, or writes otherwise than SQLAlchemy."""
 
@@ -106,7 +112,7 @@ def require_untouched(connection: Connection, place: str, version_table: str) ->
 
 
 def _order(part: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
-    return _FIRST.get(part[0], len(_FIRST)), part
+    return _ORDER.get(part[0], _ANY_OTHER), part
 
 
 def _plain(definition: str) -> str:

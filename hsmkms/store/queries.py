@@ -243,6 +243,11 @@ EVENTS_AFTER: Final = (
 )
 EVENT_SEQUENCES: Final = EVENTS_AFTER.with_only_columns(EVENTS.c.sequence)
 EVENT: Final = select(EVENTS).where(_NODE, EVENTS.c.sequence == bindparam("sequence"))
+EVENT_OF_DIGEST: Final = (
+    select(EVENTS.c.sequence)
+    .where(_NODE, EVENTS.c.sequence > bindparam("after"), EVENTS.c.digest == bindparam("digest"))
+    .limit(1)
+)
 ADD_EVENT: Final = insert(EVENTS).execution_options(preserve_rowcount=True)
 
 _SEALED_NODE: Final = AUDIT_SEALS.c.node == bindparam("node")

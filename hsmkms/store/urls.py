@@ -192,6 +192,8 @@ def _postgresql(rest: str) -> PostgresDatabase:
         raise ValueError("name the server once: before the database, or as host=FOLDER of its Unix socket")
     if socket_folder is not None and not (socket_folder.startswith("/") and _is_name(socket_folder)):
         raise ValueError("host is the absolute path of the folder that the server's Unix socket is in")
+    if socket_folder is not None and "," in socket_folder:  # libpq would take what follows for one more server
+        raise ValueError("host is one folder, with no comma in its name")
     if found["host"].startswith("[") and not _is_address(host):
         raise ValueError(_SERVER)
     return _secured(PostgresDatabase(user, socket_folder or host, port, database, told.pop("sslmode", ""), **told))

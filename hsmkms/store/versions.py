@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import String, column, inspect, select, table
 
-from hsmkms.core.errors import BackupUnusable, HsmkmsError, StoreUnusable
+from hsmkms.core.errors import BackupUnusable, HsmkmsError, StoreUnavailable, StoreUnusable
 from hsmkms.store.failures import meaning
 from hsmkms.store.places import place_of
 from hsmkms.store.urls import database_of
@@ -92,9 +92,12 @@ def _within(place: Place, engine: Engine, step: Callable[[Connection, Place], Re
         raise
     except Exception as error:
         why = place.why_unusable(error)
-        if why is None:
-            raise meaning(error) from error
-        raise StoreUnusable(why) from error
+        if why is not None:
+            raise StoreUnusable(why) from error
+        fault = meaning(error)
+        if isinstance(fault, StoreUnavailable):
+            fault = StoreUnavailable(f"The database {place.name} does not answer, or others keep it busy; try again.")
+        raise fault from error
     finally:
         engine.dispose()
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hsmkms.core.metering import Meter
     from hsmkms.hsm.settings import HostPurpose
     from hsmkms.store.database import SqlStore
+    from hsmkms.store.node_claim import NodeClaim
 
 STORE_BUSY_SECONDS: Final = 10.0
 
@@ -85,6 +86,23 @@ async def opened_store(settings: Settings, meter: Meter = UNMETERED) -> AsyncIte
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def claimed_node(settings: Settings) -> AsyncIterator[NodeClaim]:
+    """Hold the right to serve as the configured node for as long as the block runs, which is to `keep` it.
+
+    Raises:
+        StoreUnusable: another process serves as this node.
+    """
+    from hsmkms.store.node_claim import NodeClaim  # noqa: PLC0415 - as above
+
+    claim = NodeClaim(settings.store.url, settings.store.node, STORE_BUSY_SECONDS)
+    try:
+        await claim.take()
+        yield claim
+    finally:
+        await claim.give_up()
 
 
 async def ready_deployment(store: SqlStore) -> Deployment:

@@ -53,7 +53,7 @@ from hsmkms.service.sweeping import Sweeper
 from hsmkms.service.uses import UseCounter
 from hsmkms.web.app import Health, Limits, build_app
 from hsmkms.web.server import serve, tls_context
-from hsmkms.wiring.adapters import LoopTimer, SystemClock, opened_store, ready_deployment
+from hsmkms.wiring.adapters import LoopTimer, SystemClock, claimed_node, opened_store, ready_deployment
 from hsmkms.wiring.boot_clock import ClockFile, SystemBootClock
 from hsmkms.wiring.metrics import Watched, show
 
@@ -235,7 +235,7 @@ async def serve_web(
     tls = _tls(settings)
     tally = None if counted is None else Tally()
     meter = tally or UNMETERED
-    async with opened_store(settings, meter) as store:
+    async with opened_store(settings, meter) as store, claimed_node(settings) as claim:
         end = WebEnd(control)
         deployment = await ready_deployment(store)
         limits = PoolLimits(verb_timeout_seconds=settings.hsm.verb_timeout_seconds)
@@ -254,6 +254,7 @@ async def serve_web(
             asyncio.create_task(arrivals.run()),
             asyncio.create_task(_after(arrivals.probed, parts.pairs.keep_filled)),
             asyncio.create_task(parts.sweeper.keep_sweeping(SWEEP_SECONDS)),
+            asyncio.create_task(claim.keep()),
             asyncio.create_task(parts.trail.keep_writing()),
             asyncio.create_task(_after(arrivals.probed, parts.sealer.keep_sealing)),
         ]

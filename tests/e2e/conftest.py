@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.nodes import serving_nodes
 from tests.e2e.running import GET_PARAMETERS_BURST, KEYS_PER_ACCOUNT, SHARED_PAIRS, Instance, RunningService
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.e2e.huawei_client import HuaweiClient
+    from tests.e2e.nodes import Nodes
     from tests.e2e.tencent_client import TencentClient
+    from tests.postgres.server import PostgresServer
 
 
 @pytest.fixture(scope="session")
@@ -84,3 +87,10 @@ def sm_service(service: RunningService, serving: Callable[[str, str], RunningSer
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Instance:
     """A SoftHSM instance that each test starts for itself, and stops again."""
     return Instance.make(tmp_path_factory.mktemp("operated") / "softhsm")
+
+
+@pytest.fixture(scope="session")
+def nodes(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Two nodes on one database and one token, that the tests of several nodes share and leave running."""
+    with serving_nodes(postgres, tmp_path_factory.mktemp("nodes") / "softhsm") as running:
+        yield running

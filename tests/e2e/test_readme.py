@@ -110,7 +110,7 @@ def first_words(text: str) -> list[str]:
 
 def test_every_command_it_names_exists() -> None:
     commands = re.findall(r"^\| `hsmkms ([a-z -]+?)(?: [A-Z_]+)?` \|", README, re.MULTILINE)
-    assert len(commands) == 8
+    assert len(commands) == 10
     for command in commands:
         assert "Usage:" in run(*command.split(), "--help").stdout
     assert HSMKMS[-1] == "hsmkms"

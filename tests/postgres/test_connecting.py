@@ -90,7 +90,7 @@ async def test_a_database_that_is_not_there_is_refused_by_name(postgres: Postgre
 
 async def test_a_server_that_is_not_there_may_come(postgres: PostgresServer, shared: str, tmp_path: Path) -> None:
     url = postgres.url(shared).partition("?")[0] + f"?host={tmp_path}"
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match=f"{shared} on {tmp_path} does not answer"):
         await opened(url)
 
 

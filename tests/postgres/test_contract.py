@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from hsmkms.store.database import SqlStore
+from tests.contract.count_contract import CountContract
 from tests.contract.store_contract import StoreContract, WholeStore
 from tests.contract.store_life_contract import LifeContract
+from tests.contract.store_lookup_contract import LookupContract
 from tests.contract.store_scope_contract import ScopeContract
 from tests.contract.trail_contract import TrailContract
 
@@ -10,5 +12,5 @@ PORTS: type[WholeStore] = SqlStore
 """For the type checker: the methods are those of the ports."""
 
 
-class TestPostgres(StoreContract, LifeContract, ScopeContract, TrailContract):
+class TestPostgres(StoreContract, CountContract, LifeContract, LookupContract, ScopeContract, TrailContract):
     """The fixtures are those of this folder's conftest."""

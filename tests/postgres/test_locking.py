@@ -9,9 +9,27 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from hsmkms.core.errors import AliasTaken, ChangedMeanwhile
+from hsmkms.audit.chain import link
+from hsmkms.core.credentials import Credential
+from hsmkms.core.errors import AliasTaken, ChangedMeanwhile, StoreUnavailable
+from hsmkms.core.ids import AccessId
+from hsmkms.store.database import open_store
 from hsmkms.store.postgresql import WRITERS
-from tests.contract.store_contract import ALICE, BEFORE, NOW, OAEP, PAIR_ID, key, material, pair, put, stored, ticket
+from tests.contract.store_contract import (
+    ALICE,
+    BEFORE,
+    NOW,
+    OAEP,
+    PAIR_ID,
+    RECORD,
+    account_of,
+    key,
+    material,
+    pair,
+    put,
+    stored,
+    ticket,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,6 +191,27 @@ async def test_two_nodes_make_an_account_once(store: SqlStore, other: SqlStore, 
     assert await one_after_the_other(store, ensure, meeting, other, ensure) == made[0]
 
 
+async def test_a_credential_that_is_replaced_stays_withdrawn(
+    store: SqlStore, other: SqlStore, meeting: Meeting
+) -> None:
+    seen = Credential(AccessId("ak-1"), await account_of(store, ALICE), frozenset(), NOW, record=RECORD)
+    await put(store, seen)
+
+    def replaced(writing: SqlWriting) -> None:
+        found = writing.credential(seen.access_id)
+        assert found is not None
+        writing.replace_credential(replace(found, replaced_by=AccessId("ak-2")))
+
+    def withdrawn(writing: SqlWriting) -> None:
+        found = writing.credential(seen.access_id)
+        assert found is not None
+        writing.replace_credential(replace(found, switched_on=False))
+
+    await one_after_the_other(store, withdrawn, meeting, other, replaced)
+    found = await store.read(lambda reading: reading.credential(seen.access_id))
+    assert found == replace(seen, switched_on=False, replaced_by=AccessId("ak-2"))
+
+
 async def test_of_two_nodes_one_takes_an_alias_and_the_other_goes_on(
     store: SqlStore, other: SqlStore, meeting: Meeting
 ) -> None:
@@ -264,3 +303,24 @@ async def test_a_key_that_is_used_is_not_held_up_by_a_new_ticket_of_it(store: Sq
     assert await other.write(lambda writing: writing.key(ALICE, owner.key_id)) == owner
     leave.set()
     await adding
+
+
+async def test_whoever_waits_too_long_gives_up_and_changes_nothing(store: SqlStore, url: str) -> None:
+    mine = key()
+    await put(store, mine)
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold(writing: SqlWriting) -> None:
+        writing.key(ALICE, mine.key_id)
+        entered.set()
+        assert leave.wait(SECONDS)
+
+    hurried = await open_store(url, link=link, busy_seconds=0.5)
+    holding = asyncio.create_task(store.write(hold))
+    assert await asyncio.to_thread(entered.wait, SECONDS)
+    with pytest.raises(StoreUnavailable):
+        await hurried.write(lambda writing: writing.key(ALICE, mine.key_id))
+    leave.set()
+    await holding
+    assert await hurried.write(lambda writing: writing.key(ALICE, mine.key_id)) == mine
+    await hurried.close()

@@ -79,6 +79,20 @@ CHANGES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         ("ALTER TABLE keys DROP CONSTRAINT ck_keys_whole_fingerprint",),
         "lacks the constraint ck_keys_whole_fingerprint",
     ),
+    "a function in the place of the server's": (
+        (
+            "CREATE FUNCTION replace(varchar, varchar, varchar) RETURNS varchar LANGUAGE sql RETURN ''",
+        ),
+        "holds the function replace",
+    ),
+    "an operator in the place of the server's": (
+        (
+            "CREATE SCHEMA aside",
+            "CREATE FUNCTION aside.same(varchar, varchar) RETURNS boolean LANGUAGE sql RETURN true",
+            "CREATE OPERATOR = (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = aside.same)",
+        ),
+        "holds the operator =",
+    ),
     "a constraint that cascades": (
         (
             "ALTER TABLE materials DROP CONSTRAINT fk_materials_key_id",
