@@ -12,7 +12,7 @@ from hsmkms.audit.chain import GENESIS, link
 from hsmkms.core.events import AuditHead, EventTag, block_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hsmkms.core.events import AuditSeal, ChainedEvent
 
@@ -29,6 +29,7 @@ class BreakReason(StrEnum):
     NOT_BEGUN = (
         "it should be the first, deployment:initialised or node:joined, and is not: what came before was deleted"
     )
+    NOT_INITIALISED = "no node's trail begins with deployment:initialised: the one that did was deleted"
     UNREADABLE = "it cannot be read: it was changed, or the database is damaged"
     SEAL_FORGED = "its seal is not the token's"
     SEALED_OTHERWISE = "its seal is over another digest: it, or something before it, was changed and chained anew"
@@ -96,11 +97,24 @@ class Walk:
             self.sequence = chained.sequence
 
 
+def require_initialised(trails: Sequence[Verification]) -> None:
+    """Find fault with the first of a deployment's trails if none of them begins with the deployment itself.
+
+    Each node has a trail, and one of them has initialised the deployment: if that trail is gone altogether, nothing in
+    those of the others tells.
+    """
+    if trails and all(each.first is not EventTag.DEPLOYMENT_INITIALISED for each in trails):
+        missing = Break(_FIRST, BreakReason.NOT_INITIALISED)
+        if not trails[0].found:
+            trails[0].found.append(missing)
+
+
 class Verification:
     """One pass over a whole trail with its seals; the token says of each seal whether it is genuine.
 
     Attributes:
         node: whose trail it is.
+        first: what its first event is; None: it has none.
         found: what is wrong, in the order in which it was come upon. A broken chain ends the pass: what follows it
             cannot be judged.
         sealed: the last head under a genuine seal that the chain agrees with.
@@ -111,6 +125,7 @@ class Verification:
     def __init__(self, expected: AuditHead | None = None, node: str = "") -> None:
         """Begin before the first event of a node; `expected` is a head of it that was kept elsewhere."""
         self.node = node
+        self.first: EventTag | None = None
         self._walk = Walk()
         self._expected = expected
         self._seals: deque[tuple[AuditSeal, bool]] = deque()
@@ -154,8 +169,10 @@ class Verification:
             before = self._walk.sequence
             if self._walk.follow((chained,)) is not None:
                 break
-            if self._walk.length == 1 and (unbegun := beginning(chained, self.node)) is not None:
-                self.found.append(unbegun)
+            if self._walk.length == 1:
+                self.first = chained.event.tag
+                if (unbegun := beginning(chained, self.node)) is not None:
+                    self.found.append(unbegun)
             self._leave_behind(before, chained.sequence)
             self._arrive_at(AuditHead(chained.sequence, chained.digest, self.node))
         if self._walk.broken is not None and self._walk.broken not in self.found:

@@ -277,12 +277,10 @@ class HostChannel(asyncio.Protocol):
         call, answer = self._calls.pop(reply.number, None), reply.answer
         if call is None:
             return
-        if isinstance(answer, Fault):
-            call.end(error_of(answer))
-        elif isinstance(answer, call.expected):
+        if isinstance(answer, call.expected):
             call.end(answer)
-        else:
-            call.end(errors.InternalFault())
-            self.give_up()
-        if isinstance(answer, Fault) and answer.kind is FaultKind.SICK:
-            self.give_up()
+            return
+        error = error_of(answer) if isinstance(answer, Fault) else errors.InternalFault()
+        if not isinstance(answer, Fault) or answer.kind is FaultKind.SICK:
+            self.give_up()  # first, or the end of the call would give its place here to the next one
+        call.end(error)

@@ -23,7 +23,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hsmkms.core.ciphertexts import MOST_CIPHERTEXT_BYTES
-from hsmkms.core.errors import CiphertextInvalid, HsmkmsError, TokenGaveNoAnswer, TokenNotAsked, TokenUnavailable
+from hsmkms.core.errors import (
+    CiphertextInvalid,
+    HsmkmsError,
+    InternalFault,
+    TokenGaveNoAnswer,
+    TokenNotAsked,
+    TokenUnavailable,
+)
 from hsmkms.core.ids import PairId
 from hsmkms.core.material import Fingerprint, SealedMaterial
 from hsmkms.core.metering import UNMETERED
@@ -206,8 +213,8 @@ class HostPool:
         over = partial(self._over, seat, type(verb).__name__, time.monotonic())
         try:
             answer = seat.channel.start(verb, expected, seconds, over)
-        except HsmkmsError as error:
-            over(error)
+        except BaseException as error:  # whatever it was: nothing was sent, and the place must not be lost
+            over(error if isinstance(error, HsmkmsError) else InternalFault())
             raise
         return await answer
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -16,6 +16,8 @@ from hsmkms.hsm.messages import Reply, Request
 MAX_FRAME_BYTES: Final = 1 << 16
 """The largest message is the answer to Probe: 8.8 KiB on NSS."""
 LENGTH: Final = struct.Struct(">I")
+
+MessageT = TypeVar("MessageT", Request, Reply)
 
 _FIELD: Final = re.compile(r".* - at `([^`]+)`", re.DOTALL)
 
@@ -69,7 +71,7 @@ def parse_request(payload: bytes) -> Request:
     Raises:
         msgspec.DecodeError: it is none.
     """
-    return _request_decoder.decode(payload)
+    return _decoded(_request_decoder, payload)
 
 
 def parse_reply(payload: bytes) -> Reply:
@@ -78,4 +80,11 @@ def parse_reply(payload: bytes) -> Reply:
     Raises:
         msgspec.DecodeError: it is none.
     """
-    return _reply_decoder.decode(payload)
+    return _decoded(_reply_decoder, payload)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[MessageT], payload: bytes) -> MessageT:
+    try:
+        return decoder.decode(payload)
+    except UnicodeDecodeError:  # which msgspec lets through, with all of the text in it
+        raise msgspec.DecodeError("a text is not UTF-8") from None

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _BATCH: Final = 50
 """Rows settled in one transaction: few enough that no request waits long for its turn to write."""
+_MOST_TICKETS: Final = 500
+"""Tickets of keys that end, removed in one transaction: a key has any number, and each takes some 20 microseconds."""
 _ACTOR: Final = "sweeper"
 
 Row = TypeVar("Row")
@@ -138,7 +140,14 @@ class Sweeper:
     async def delete_keys(self) -> None:
         """Delete the keys whose deletion is due, and leave a tombstone of each."""
         await self._name_waiting()
-        await self._drain(self._due.now, self._store.due_deletions, self._delete)
+        await self._drain(self._due.now, self._bare_due_deletions, self._delete)
+
+    async def _bare_due_deletions(self, now: Instant, limit: int) -> Sequence[Key]:
+        """Return keys whose deletion is due, when most of their tickets are gone."""
+        keys = await self._store.due_deletions(now, limit)
+        while keys and not await commit(self._store, functools.partial(_remove_tickets, keys=keys, now=now)):
+            pass
+        return keys
 
     async def _name_waiting(self) -> None:
         """Name the keys that end when the clock is trusted again, each once for as long as it waits; a batch at most.
@@ -202,3 +211,15 @@ def _settle_all(
 ) -> None:
     for row in rows:
         settle(writing, row, now)
+
+
+def _remove_tickets(writing: Writing, *, keys: Sequence[Key], now: Instant) -> bool:
+    """Remove tickets of keys that are gone; tell whether these were all, or about all."""
+    left = _MOST_TICKETS
+    for seen in keys:
+        key = writing.key(seen.account, seen.key_id)
+        if key is not None and key.gone(now):
+            left -= writing.remove_tickets(key.key_id, left)
+        if not left:
+            return False
+    return True

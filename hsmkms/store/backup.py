@@ -129,6 +129,11 @@ def _put(file: Path, target: Path) -> None:
             copying.flush()
             os.fsync(copying.fileno())
         new.rename(target)
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)  # or a power failure could forget the file's name
+        finally:
+            os.close(folder)
     except OSError as error:
         raise StoreUnusable(
             f"The database {target} cannot be written ({error.strerror}); correct store.url."
@@ -138,6 +143,7 @@ def _put(file: Path, target: Path) -> None:
 def _run(program: str, *arguments: str) -> None:
     """Run one of PostgreSQL's own programs; store.url says all that it needs, and no password is in it."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    ours["HOME"] = os.devnull  # or libpq takes a password file and certificates from there
     command = [program, "--no-password", *arguments]  # asking for one, it would wait for ever
     try:
         done = subprocess.run(  # noqa: S603 - fixed words, and what the operator's own configuration names

@@ -40,9 +40,11 @@ def _locked(statement: Select[Any]) -> Select[Any]:
     return statement.with_for_update(key_share=True)
 
 
-LOCK_KEY: Final = _locked(select(KEYS.c.key_id).where(KEYS.c.key_id == bindparam("key_id")))
+LOCK_KEY: Final = _locked(
+    select(KEYS.c.key_id).where(KEYS.c.account == bindparam("account"), KEYS.c.key_id == bindparam("key_id"))
+)
 LOCK_KEY_OF_TICKET: Final = _locked(
-    select(KEYS.c.key_id).where(
+    select(KEYS.c.account, KEYS.c.key_id).where(
         KEYS.c.key_id
         == select(TICKETS.c.key_id).where(TICKETS.c.token_digest == bindparam("token_digest")).scalar_subquery()
     )
@@ -65,15 +67,15 @@ class LockingWriting(SqlWriting):
         self._held: set[object] = set()
 
     def key(self, account: AccountName, key_id: KeyId) -> Key | None:
-        """Return the account's key of this id, locked."""
-        self._lock(LOCK_KEY, {"key_id": key_id}, key_id)
+        """Return the account's key of this id, locked; nobody waits for who asks for a key of another account."""
+        self._lock(LOCK_KEY, {"account": account, "key_id": key_id}, (account, key_id))
         return super().key(account, key_id)
 
     def ticket(self, token_digest: bytes) -> Ticket | None:
         """Return the ticket of the import token with this SHA-256, locked, and its key before it."""
         asked = {"token_digest": token_digest}
         if not self._held:
-            self._held.update(self.run(LOCK_KEY_OF_TICKET, asked).scalars())
+            self._held.update(map(tuple, self.run(LOCK_KEY_OF_TICKET, asked)))
         self._lock(LOCK_TICKET, asked, token_digest)
         return super().ticket(token_digest)
 

@@ -36,9 +36,12 @@ _ABANDONED_SECONDS: Final = 60
 _KEEPALIVE: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 """Seconds, seconds and a number: a server that is gone without a word is noticed before `busy_seconds` are over."""
 
-_PASSING: Final = ("08", "40", "53", "55P03", "57", "58")
-"""Beginnings of the SQLSTATEs after which trying later is right: no connection, a conflict, no resources, a lock or a
-statement that took too long or a server that stops, and its disk."""
+_NO_FILE: Final = "/dev/null/none"
+"""There cannot be one. Where none is named, libpq takes those in its user's home."""
+
+_PASSING: Final = ("08", "25P03", "40", "53", "55P03", "57", "58")
+"""Beginnings of the SQLSTATEs after which trying later is right: no connection, a transaction that stood still for too
+long, a conflict, no resources, a lock or a statement that took too long or a server that stops, and its disk."""
 _READ_ONLY: Final = "25006"
 """The server is a standby, as it may be for the moment in which another takes over."""
 _AGAIN: Final = ("40001", "40P01")
@@ -110,6 +113,7 @@ def _engine(database: PostgresDatabase, busy_seconds: float, *, connections: int
         "tcp_user_timeout": milliseconds,
     }
     told = {name: getattr(database, name) for name in ("sslmode", "sslrootcert", "sslcert", "sslkey", "passfile")}
+    told |= {name: told[name] or _NO_FILE for name in ("sslrootcert", "sslcert", "passfile")}
     engine = create_engine(
         URL.create(DRIVER, database.user, None, database.host, database.port, database.database),
         connect_args={

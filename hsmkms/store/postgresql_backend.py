@@ -1,7 +1,8 @@
 """`store.backend.Backend` over a PostgreSQL database: each transaction in a thread of its own.
 
-Changes are not grouped, as they are on SQLite: the server writes the commits of several connections to disk together by
-itself, and a group would hold the locks of all its changes until the last of them is done.
+Changes are not grouped, as they are on SQLite: a group would hold the locks of all its changes until the last of them is
+done. The server writes the commits of several connections to disk together by itself, but not of those that append to one
+node's chain, which each wait for the one before.
 
 Where a connection is lost while a transaction is committed, the trail tells what became of it: the digest of what was
 appended to a chain is nowhere else. What was committed is answered as done, and what was not is run again, so that no
@@ -115,7 +116,8 @@ class PostgresBackend:
                     if not is_lost or attempt.appended is None:
                         raise
                     if self._was_committed(attempt.appended, deadline):
-                        return attempt.result
+                        result: Result = attempt.result
+                        return result
                 elif is_again(fault) and time.monotonic() < deadline:
                     continue
                 # Nothing of it was committed, so it may be run again, but not for ever.

@@ -191,6 +191,11 @@ OVERDUE_TICKETS: Final = (
 )
 ADD_TICKET: Final = insert(TICKETS)
 REMOVE_TICKETS: Final = delete(TICKETS).where(TICKETS.c.key_id == bindparam("this"))
+REMOVE_SOME_TICKETS: Final = delete(TICKETS).where(
+    TICKETS.c.ticket_id.in_(
+        select(TICKETS.c.ticket_id).where(TICKETS.c.key_id == bindparam("this")).limit(bindparam("most"))
+    )
+)
 
 # --- pairs -----------------------------------------------------------------------------------------------
 

@@ -86,6 +86,10 @@ class SqlWriting(SqlReading):
         counted = self.run(queries.LEASE_USES, {"this": key_id, "uses": uses, "most": most})
         return counted.rowcount == 1
 
+    def remove_tickets(self, key_id: KeyId, most: int) -> int:
+        """Remove at most `most` tickets of a key, of which none is ISSUED any more, and return how many it were."""
+        return self.run(queries.REMOVE_SOME_TICKETS, {"this": key_id, "most": most}).rowcount
+
     def delete_key(self, key: Key, deleted_at: Instant) -> None:
         """Remove a key with its material, tags and tickets, of which none is ISSUED any more, and leave a tombstone."""
         # The row goes last, because the others refer to it; its swap tells first whether any of them may go.

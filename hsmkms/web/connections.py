@@ -17,7 +17,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from hsmkms.web.responses import Response
 
@@ -47,15 +47,17 @@ def _request(
     """Make a request; one of a version that is not spoken here will be answered in one that is.
 
     aiohttp's parser takes HTTP/0.9 and HTTP/2.0 in a request line, and its answer begins with the request's version.
+    To CONNECT any status of 2xx, and Tencent's refusals have one, would open a tunnel through a proxy that lets it pass
+    (RFC 9110 9.3.6), past all that the proxy says of its clients.
     """
     loop = asyncio.get_running_loop()
-    if message.version in _SPOKEN:
+    if message.version in _SPOKEN and message.method != hdrs.METH_CONNECT:
         return web.BaseRequest(message, payload, protocol, writer, task, loop)
     return Unspoken(message._replace(version=HttpVersion10), payload, protocol, writer, task, loop)
 
 
 class Unspoken(web.BaseRequest):
-    """A request of a version of HTTP that is not spoken here."""
+    """A request of a version of HTTP that is not spoken here, or for a tunnel."""
 
 
 class Server(web.Server):

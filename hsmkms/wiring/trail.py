@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from hsmkms.audit.verification import require_initialised
 from hsmkms.service import verifying
 from hsmkms.wiring.adapters import opened_store, ready_deployment
 from hsmkms.wiring.commands import attached
@@ -28,9 +29,11 @@ async def verify_trail(settings: Settings, expected: Sequence[AuditHead]) -> Seq
         deployment = await ready_deployment(store)
         kept = {head.node: head for head in expected}
         nodes = sorted({*await store.nodes(), *kept}) or [settings.store.node]
-        return [
+        trails = [
             await verifying.verify(store.trail(node), hsm, deployment.deployment_id, kept.get(node)) for node in nodes
         ]
+    require_initialised(trails)
+    return trails
 
 
 async def read_trail(settings: Settings, after: int) -> AsyncGenerator[tuple[str, ChainedEvent], None]:

@@ -49,7 +49,12 @@ class Instance:
 
     @classmethod
     async def make(
-        cls, folder: Path, *, tickets_per_pair: int = MANY_TICKETS, ready_pairs: int | None = None
+        cls,
+        folder: Path,
+        *,
+        tickets_per_pair: int = MANY_TICKETS,
+        ready_pairs: int | None = None,
+        store: str | None = None,
     ) -> Instance:
         """Make one with a SoftHSM token of its own.
 
@@ -57,12 +62,14 @@ class Instance:
             folder: where; it does not exist yet.
             tickets_per_pair: how many import tokens share a wrapping pair.
             ready_pairs: how many pairs are kept ready; None: as many as the service does by itself.
+            store: the URL of its database; None: an SQLite file.
 
         Raises:
             NotStartedError: the command failed.
         """
         port = free_port()
-        wish = ("--token", "softhsm", "--edition", "fips", "--port", str(port))
+        wish = ["--token", "softhsm", "--edition", "fips", "--port", str(port)]
+        wish += [] if store is None else ["--store", store]
         async with running("hsmkms new", (*_HSMKMS, "new", str(folder), *wish), folder.with_suffix(".log")) as making:
             code = await making.process.wait()
         if code:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from hsmkms.audit.chain import GENESIS, link
-from hsmkms.audit.verification import Break, BreakReason, Verification
+from hsmkms.audit.verification import Break, BreakReason, Verification, require_initialised
 from hsmkms.core.events import SEAL_BLOCK, AuditHead, AuditSeal, ChainedEvent, Event, EventTag
 from hsmkms.core.ids import Instant
 
@@ -179,3 +179,31 @@ def test_a_row_that_cannot_be_read_ends_the_pass() -> None:
     verification.end()
     assert verification.found == [Break(11, BreakReason.UNREADABLE)]
     assert verification.length == 10
+
+
+def of_node(name: str, first: EventTag) -> Verification:
+    """Return what a pass over the whole trail of a node found, which begins with `first`."""
+    verification = Verification(node=name)
+    verification.follow(rechained([(7, Event(first, Instant(1), None, "ak-1")), (9, event(2))]))
+    verification.end()
+    return verification
+
+
+def test_of_several_nodes_one_has_initialised_the_deployment() -> None:
+    trails = [of_node("a", EventTag.NODE_JOINED), of_node("b", EventTag.DEPLOYMENT_INITIALISED)]
+    require_initialised(trails)
+    assert [each.found for each in trails] == [[], []]
+    require_initialised(trails[:1])
+    assert trails[0].found == [Break(1, BreakReason.NOT_INITIALISED)]
+
+
+def test_a_trail_that_does_not_hold_anyway_is_not_found_fault_with_twice() -> None:
+    trails = [verified(rechained(of(WHOLE)[1:10]), ())]
+    require_initialised(trails)
+    assert trails[0].found == [Break(2, BreakReason.NOT_BEGUN)]
+
+
+@pytest.mark.parametrize("first", [EventTag.NODE_JOINED, EventTag.KEY_ENCRYPTED])
+def test_how_a_node_s_trail_may_begin(first: EventTag) -> None:
+    found = [] if first is EventTag.NODE_JOINED else [Break(7, BreakReason.NOT_BEGUN)]
+    assert of_node("a", first).found == found

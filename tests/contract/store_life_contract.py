@@ -195,6 +195,16 @@ class DeletionContract:
         await store.read(require_nothing_left)
         await expect_listed(store, KeyFilter(ALICE, tags=[TagFilter("env", ())]), [])
 
+    async def test_tickets_of_one_key_are_removed_some_at_a_time(self, store: WholeStore) -> None:
+        mine, kept = key("mine"), key("kept")
+        over = [replace(ticket(mine.key_id), state=TicketState.VOID) for _ in range(5)]
+        others = ticket(kept.key_id)
+        await put(store, mine, kept, pair(), others, *over)
+        removed = [await store.write(lambda writing: writing.remove_tickets(mine.key_id, 2)) for _ in range(4)]
+        assert removed == [2, 2, 1, 0]
+        left = await store.read(lambda reading: [reading.ticket(each.token_digest) for each in (*over, others)])
+        assert left == [None] * len(over) + [others]
+
     async def test_the_alias_of_a_deleted_key_is_free_again(self, store: WholeStore) -> None:
         first, second = key("same"), key("same")
         await put(store, first)

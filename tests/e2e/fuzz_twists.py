@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.e2e.fuzz_framing import OF_FRAMING
 from tests.e2e.fuzz_heads import OF_HEADS
+from tests.e2e.fuzz_message import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,4 +24,6 @@ def twisted(message: Message, twists: Sequence[tuple[str, int]]) -> Message:
     """Return the message with all its twists."""
     for name, number in twists:
         TWISTS[name](message, number)
+    if message.cut is not None:
+        message.reading = Reading.NONE  # whoever went away waits for nothing, whatever else is wrong
     return message

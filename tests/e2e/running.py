@@ -72,13 +72,17 @@ _PORTS: Final = itertools.chain(range(_FIRST_PORT, _FIRST_PORT + 100), range(30_
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> Any:
-    """Return the first true value of `condition`; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
+    """Return the first true value of `condition`; fail after `seconds`.
+
+    What takes long is asked for less and less often: the asking takes processor time from what is waited for.
+    """
+    begun = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > seconds:
             message = f"{what}: not within {seconds:g} seconds"
             raise AssertionError(message)
-        time.sleep(0.02)
+        time.sleep(min(max(0.02, waited / 10), 0.1))
     return value
 
 

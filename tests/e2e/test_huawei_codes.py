@@ -10,7 +10,7 @@ import pytest
 
 from hsmkms.core import errors
 from hsmkms.dialects.huawei.refusals import CODES, FIELD_CODES, FIELD_CODES_OF, STATE_CODES
-from tests.e2e.running import KEYS_PER_ACCOUNT
+from tests.e2e.running import KEYS_PER_ACCOUNT, until
 from tests.e2e.ways import HUAWEI, Way, walk
 from tests.e2e.worlds import HuaweiWorld
 
@@ -75,8 +75,12 @@ def test_the_request_id_that_the_client_shows_is_in_the_log(world: HuaweiWorld) 
     failure = world.sdk("list_key_detail", key_id=str(uuid.uuid4()))
     assert failure.code == "KMS.0207"
     request_id = world.client.answer.headers["X-Request-Id"]
-    (line,) = (line for line in world.service.log_lines() if line.get("request_id") == request_id)
-    assert line["code"] == failure.code
+
+    def said() -> list[str]:
+        lines = (line for line in world.service.log_lines() if line.get("request_id") == request_id)
+        return [line["code"] for line in lines if line["event"] == "request"]
+
+    assert until(said, "its line, which is written right after the answer") == [failure.code]
 
 
 # --- and what is not refused ---------------------------------------------------------------------------------

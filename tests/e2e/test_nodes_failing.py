@@ -31,6 +31,8 @@ LOCKS_SECONDS: Final = 2.0
 RECOVERY_SECONDS: Final = 10.0
 SWEEP_SECONDS: Final = 10.0
 IMPORTS: Final = 12
+CLAIM: Final = "SELECT pg_try_advisory_lock(%s)"
+"""Held until the connection that asked for it is closed, at once."""
 NAME: Final = lock_number("node", "node-2")
 
 
@@ -85,26 +87,27 @@ def test_the_others_go_on_without_a_node_that_was_killed(nodes: Nodes) -> None:
     survivor, victim = nodes.running
     other = survivor.client()
     expiring = other.external_key()
-    victim.client().bring(expiring, secrets.token_bytes(32), int(time.time()) + 3)
-    with importing_through(nodes) as (surviving, dying):
-        until_more(dying, 30)
-        nodes.kill(victim)
-        dying.ended.set()
-        under_way = set(dying.created) - set(dying.acknowledged)
-        until(
-            lambda: nodes.ask("SELECT pg_try_advisory_lock(%s)", NAME) == [(True,)], "its name is free", LOCKS_SECONDS
-        )
-        started = time.monotonic()
-        for key_id in under_way:  # each asks for the locks that the victim may have held
-            other.parameters(key_id)
-        assert time.monotonic() - started < LOCKS_SECONDS
-        until_more(surviving, 30)
-    assert surviving.passing == {}
-    assert dying.unexpected == []
-    assert lost(nodes, [surviving, dying]) == set()
-    until(lambda: ("key:material:expired", FIRST) in nodes.events(expiring), "a sweep of what it left", SWEEP_SECONDS)
-    left = heads(nodes)
-    victim.start()
+    try:
+        with importing_through(nodes) as (surviving, dying):
+            until_more(dying, 30)
+            victim.client().bring(expiring, secrets.token_bytes(32), int(time.time()) + 3)
+            nodes.kill(victim)
+            dying.ended.set()
+            under_way = set(dying.created) - set(dying.acknowledged)
+            until(lambda: nodes.ask(CLAIM, NAME) == [(True,)], "its name is free", LOCKS_SECONDS)
+            started = time.monotonic()
+            for key_id in under_way:  # each asks for the locks that the victim may have held
+                other.parameters(key_id)
+            assert time.monotonic() - started < LOCKS_SECONDS
+            until_more(surviving, 30)
+        assert surviving.passing == {}
+        assert dying.unexpected == []
+        assert lost(nodes, [surviving, dying]) == set()
+        until(lambda: ("key:material:expired", FIRST) in nodes.events(expiring), "what it left is swept", SWEEP_SECONDS)
+        left = heads(nodes)
+    finally:
+        if victim.process.poll() is not None:
+            victim.start()
     client = victim.client()
     for key_id, material in list(dying.acknowledged.items())[:2]:
         client.bring(key_id, material)
@@ -141,10 +144,12 @@ def test_a_database_that_crashes_is_waited_for(nodes: Nodes) -> None:
                         encrypted[number] += 1
                 before = heads(nodes)
                 nodes.server.stop(how=signal.SIGQUIT)
-                for client in clients:
-                    assert code_of(client.external_key) == LATER
-                    assert code_of(lambda: client.parameters(used)) == LATER  # noqa: B023 - asked at once
-                nodes.server.start()
+                try:
+                    for client in clients:
+                        assert code_of(client.external_key) == LATER
+                        assert code_of(lambda: client.parameters(used)) == LATER  # noqa: B023 - asked at once
+                finally:
+                    nodes.server.start()
                 for each in importing:
                     until_more(each, RECOVERY_SECONDS)
         finally:

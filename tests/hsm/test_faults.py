@@ -6,6 +6,7 @@ import pytest
 from pkcs11 import exceptions as ckr
 
 from hsmkms.hsm.host import faults
+from hsmkms.hsm.host.faults import ErrorClass
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,7 @@ from hsmkms.hsm.host import faults
 )
 def test_an_answer_has_a_word(error: ckr.PKCS11Error, word: str) -> None:
     assert faults.word(error) == word
+
+
+def test_an_operation_that_nobody_began_is_the_session_s_fault_and_only_its_end_helps() -> None:
+    assert faults.classify(ckr.OperationActive()) is ErrorClass.TOKEN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -313,6 +314,19 @@ async def test_a_sick_token_takes_its_host_out_at_once(play: Play) -> None:
     assert play.lost == [host.name]
 
 
+@pytest.mark.parametrize("last", [Fault(kind=FaultKind.SICK), messages.SecretOpened(secret=b"s")])
+async def test_who_waits_for_a_host_gets_none_that_is_given_up(play: Play, last: messages.Answer) -> None:
+    ending, sound = await play.join(), await play.join()
+    calls = [play.generate() for _ in range(3)]
+    in_the_sound, in_the_ending = await sound.receive(), await ending.receive()
+    ending.answer(in_the_ending, last)
+    await until(lambda: play.lost == [ending.name])
+    sound.answer(in_the_sound, SEALED)
+    sound.answer(await sound.receive(), SEALED)
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(each, HsmkmsError) for each in outcomes) == 1, outcomes
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -411,6 +425,15 @@ async def test_a_request_too_large_for_a_frame_is_our_defect_and_the_host_goes_o
     host = await play.join()
     with pytest.raises(InternalFault):
         await play.pool.inspect_material(OWNER, bytes(frames.MAX_FRAME_BYTES))
+    call = play.generate()
+    host.answer(await host.receive(), SEALED)
+    await call
+
+
+async def test_a_request_that_cannot_be_written_down_takes_no_place_along(play: Play) -> None:
+    host = await play.join()
+    with pytest.raises(UnicodeEncodeError):
+        await play.pool.generate_material(replace(OWNER, owner="\ud800"))
     call = play.generate()
     host.answer(await host.receive(), SEALED)
     await call

@@ -72,6 +72,13 @@ def test_nothing_more_is_read_while_a_request_is_at_hand(ends: Ends) -> None:
     assert ends.host.recv(1 << 16) == frames.frame(REQUESTS[2])
 
 
+def test_nothing_of_a_request_stays_when_it_was_taken(ends: Ends) -> None:
+    ends.caller.sendall(b"".join(map(frames.frame, REQUESTS)))
+    for _ in REQUESTS:
+        ends.arrivals.next(SECONDS)
+    assert not ends.arrivals._received  # such as the plaintext to encrypt
+
+
 def test_threads_share_what_comes(ends: Ends) -> None:
     with ThreadPoolExecutor(len(REQUESTS)) as executor:
         waiting = [executor.submit(ends.arrivals.next, SECONDS) for _ in REQUESTS]
@@ -100,6 +107,7 @@ def test_a_thread_behind_one_that_reads_waits_no_longer_than_it_may(ends: Ends) 
     "said",
     [
         pytest.param(frames.LENGTH.pack(1) + b"\xc1", id="no MessagePack"),
+        pytest.param(frames.LENGTH.pack(4) + b"\x81\xa1\xff\x01", id="no UTF-8"),
         pytest.param(frames.LENGTH.pack(frames.MAX_FRAME_BYTES + 1), id="too large"),
         pytest.param(b"", id="the end"),
         pytest.param(frames.frame(REQUESTS[0])[:-1], id="the end within a request"),

@@ -84,6 +84,16 @@ async def test_without_a_password_nothing_of_the_environment_is_asked(
     await (await opened(postgres.url(shared))).close()
 
 
+async def test_nothing_is_taken_from_the_users_home(
+    postgres: PostgresServer, shared: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".postgresql").mkdir()
+    (tmp_path / ".postgresql" / "root.crt").write_text("no certificate")
+    postgres.write_passfile(tmp_path / ".pgpass")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "no password supplied" in await refusal(postgres.tcp_url(shared, sslmode="require"))
+
+
 async def test_a_database_that_is_not_there_is_refused_by_name(postgres: PostgresServer) -> None:
     assert '"nowhere" does not exist' in await refusal(postgres.url("nowhere"))
 

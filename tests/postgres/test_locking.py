@@ -18,6 +18,7 @@ from hsmkms.store.postgresql import WRITERS
 from tests.contract.store_contract import (
     ALICE,
     BEFORE,
+    BOB,
     NOW,
     OAEP,
     PAIR_ID,
@@ -34,7 +35,7 @@ from tests.contract.store_contract import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hsmkms.core.ids import KeyId
+    from hsmkms.core.ids import AccountName, KeyId
     from hsmkms.core.keys import Key
     from hsmkms.store.database import SqlStore
     from hsmkms.store.writing import SqlWriting
@@ -103,6 +104,22 @@ async def test_a_key_is_seen_with_the_material_that_was_waited_for(
         lambda writing: writing.key(ALICE, seen.key_id),
     )
     assert found == replace(holding, revision=seen.revision + 1)
+
+
+async def test_a_key_of_another_account_is_not_locked(store: SqlStore, postgres: PostgresServer, shared: str) -> None:
+    alices = key()
+    await put(store, alices)
+
+    def lock_as(account: AccountName) -> Callable[[SqlWriting], object]:
+        def ask(writing: SqlWriting) -> object:
+            writing.key(account, alices.key_id)
+            with postgres.connect(shared) as connection:
+                return connection.execute("SELECT key_id FROM keys FOR UPDATE SKIP LOCKED").fetchall()
+
+        return ask
+
+    assert await store.write(lock_as(ALICE)) == []
+    assert await store.write(lock_as(BOB)) == [(alices.key_id,)]
 
 
 async def test_a_pair_is_seen_without_the_private_half_that_is_gone(

@@ -80,9 +80,7 @@ CHANGES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         "lacks the constraint ck_keys_whole_fingerprint",
     ),
     "a function in the place of the server's": (
-        (
-            "CREATE FUNCTION replace(varchar, varchar, varchar) RETURNS varchar LANGUAGE sql RETURN ''",
-        ),
+        ("CREATE FUNCTION replace(varchar, varchar, varchar) RETURNS varchar LANGUAGE sql RETURN ''",),
         "holds the function replace",
     ),
     "an operator in the place of the server's": (

@@ -14,12 +14,14 @@ from hsmkms.core.ids import Instant, later
 from hsmkms.core.keys import KeyState, Origin
 from hsmkms.core.ports import Tombstone
 from hsmkms.core.tickets import TicketState
+from hsmkms.store.writing import SqlWriting
 from tests.service.house import DAY, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from hsmkms.core.keys import Key
     from tests.service.house import House
 
 
@@ -80,6 +82,27 @@ async def test_more_due_keys_than_one_batch_holds_are_all_deleted(
     house.clock.set(due)
     await house.sweeper.delete_keys()
     assert len(await house.events(EventTag.KEY_DELETED)) == 5
+
+
+async def test_the_tickets_of_a_due_key_go_before_it_a_few_at_a_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_ids = [await house.key() for _ in range(2)]
+    for key_id in key_ids:
+        for _ in range(5):
+            await house.parameters(key_id)
+        due = await house.schedule(key_id)
+    monkeypatch.setattr("hsmkms.service.sweeping._MOST_TICKETS", 3)
+    removed, delete_key = [], SqlWriting.delete_key
+
+    def delete(writing: SqlWriting, key: Key, deleted_at: Instant) -> None:
+        removed.append(writing.remove_tickets(key.key_id, 100))
+        delete_key(writing, key, deleted_at)
+
+    monkeypatch.setattr(SqlWriting, "delete_key", delete)
+    house.clock.set(due)
+    await house.sweeper.delete_keys()
+    assert removed == [0, 0], "what goes together with a key must be little"
 
 
 async def test_a_deletion_whose_event_cannot_be_written_did_not_happen(house: House) -> None:

@@ -67,6 +67,7 @@ def test_a_url_says_where_the_database_is_and_is_made_from_that_again(
         ("postgresql://kms@/keys", "the server once"),
         ("postgresql://kms@/keys?host=run", "absolute path"),
         ("postgresql://kms@/keys?host=/run%00", "absolute path"),
+        ("postgresql://kms@/keys?host=/run,elsewhere.example", "one folder"),
         ("postgresql://localhost/keys", "USER@HOST"),
         ("postgresql://kms@localhost", "USER@HOST"),
         ("postgresql://kms@localhost/", "USER@HOST"),

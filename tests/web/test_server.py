@@ -137,3 +137,15 @@ async def test_a_version_that_is_not_spoken_here_is_refused_in_one_that_is(versi
     assert answer.startswith(b"HTTP/1.0 400 ")
     assert answer.endswith(b'{"error": "bad request"}')
     assert not dialect.seen
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
+async def test_nobody_gets_a_tunnel_and_what_comes_after_is_no_request(version: str) -> None:
+    dialect = PlainDialect()
+    async with serving(app(dialect)) as served, connected(served.port) as (reader, writer):
+        writer.write(f"CONNECT / {version}\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert answer.endswith(b'{"error": "bad request"}')
+    assert answer.count(b"HTTP/1.") == 1
+    assert not dialect.seen

@@ -136,6 +136,9 @@ class Writing(Reading, Protocol):
     def lease_uses(self, key_id: KeyId, uses: int, most: int) -> bool:
         """Count `uses` more uses of a key; False, and none counted, if it would have more than `most` or is gone."""
 
+    def remove_tickets(self, key_id: KeyId, most: int) -> int:
+        """Remove at most `most` tickets of a key, of which none is ISSUED any more, and return how many it were."""
+
     def delete_key(self, key: Key, deleted_at: Instant) -> None:
         """Remove a key with its material, tags and tickets, of which none is ISSUED any more, and leave a tombstone.
 

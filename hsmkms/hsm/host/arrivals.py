@@ -5,6 +5,7 @@ Laws:
 - one thread reads at a time, and works on what it read: with one session no request changes threads;
 - while a whole request is at hand nothing more is read: what cannot be worked on yet waits in the socket, where whoever
   sent it feels it, but for what came along with a request, at most `_MOST_AT_ONCE`;
+- what was taken is not kept in here;
 - the end of the socket, or what is no request, ends the process.
 """
 
@@ -78,8 +79,11 @@ class Arrivals:
             end = begin + frames.payload_length(header)
             if len(self._received) < end:
                 return None
+            payload = self._received[begin:end]
             self._begin = end
-            return frames.parse_request(self._received[begin:end])
+            if end == len(self._received):  # an idle host must not hold on to the last plaintext
+                self._received, self._begin = b"", 0
+            return frames.parse_request(payload)
         except (frames.FrameTooLarge, msgspec.DecodeError) as error:
             _logger.critical("malformed request", extra={"exception": type(error).__name__})
             self._leave()

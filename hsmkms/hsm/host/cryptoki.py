@@ -42,6 +42,8 @@ _NAMES: Final = (
 _FUNCTIONS: Final = tuple(_NAMES.split())
 _BUFFER_BYTES: Final = 8192
 """More than any output: a sealed 4096-bit pair has 2.4 KiB, a ciphertext 4.1 KiB."""
+_INVALID_HANDLE: Final = 0
+"""CK_INVALID_HANDLE."""
 
 _INIT: Final = CFUNCTYPE(c_ulong, c_ulong, c_void_p, c_ulong)
 _PROCESS: Final = CFUNCTYPE(c_ulong, c_ulong, c_char_p, c_ulong, c_void_p, c_void_p)
@@ -138,14 +140,22 @@ class Calls:
         length = self._number.value
         if answer == CKR_OK and length > _BUFFER_BYTES:
             answer = CKR_FUNCTION_FAILED  # there is no room for what it says it wrote
+        taken = ctypes.string_at(self._output, length) if answer == CKR_OK else b""
+        ctypes.memset(self._output, 0, _BUFFER_BYTES)  # all of it: it may have written more than it says
         if answer != CKR_OK:
-            ctypes.memset(self._output, 0, _BUFFER_BYTES)
             raise error_of(answer)
-        taken = ctypes.string_at(self._output, length)
-        ctypes.memset(self._output, 0, length)
         return taken
 
-    def _made(self, answer: int) -> int:
+    def _made(self, function: Callable[..., int], *arguments: object) -> int:
+        """Call a function whose last argument is where it writes the handle of what it made.
+
+        Raises:
+            PKCS11Error: as the token says, or CKR_FUNCTION_FAILED if it wrote none: the last one is another object's.
+        """
+        self._number.value = _INVALID_HANDLE
+        answer = function(self._session, *arguments, self._result)
+        if answer == CKR_OK and self._number.value == _INVALID_HANDLE:
+            answer = CKR_FUNCTION_FAILED
         if answer != CKR_OK:
             raise error_of(answer)
         return self._number.value
@@ -169,6 +179,7 @@ class Calls:
             answer = process(self._session, data, len(data), None, self._result)
             if answer != CKR_OK:
                 raise error_of(answer)
+            self._number.value = min(self._number.value, _BUFFER_BYTES)  # what it takes for room, it may fill
         return self._taken(process(self._session, data, len(data), self._output, self._result))
 
     def sign(self, key: int, data: bytes, parameter: Parameter) -> bytes:
@@ -196,30 +207,16 @@ class Calls:
 
     def unwrap(self, unwrapping: int, blob: bytes, template: Packed, parameter: Parameter) -> int:
         """C_UnwrapKey; returns the handle of what it made."""
-        return self._made(
-            self._functions.unwrap_key(
-                self._session,
-                parameter.address,
-                unwrapping,
-                blob,
-                len(blob),
-                template.address,
-                template.count,
-                self._result,
-            )
-        )
+        unwrap_key = self._functions.unwrap_key
+        return self._made(unwrap_key, parameter.address, unwrapping, blob, len(blob), template.address, template.count)
 
     def generate(self, template: Packed, parameter: Parameter) -> int:
         """C_GenerateKey; returns the handle of what it made."""
-        generate_key = self._functions.generate_key
-        return self._made(
-            generate_key(self._session, parameter.address, template.address, template.count, self._result)
-        )
+        return self._made(self._functions.generate_key, parameter.address, template.address, template.count)
 
     def copy(self, key: int, template: Packed) -> int:
         """C_CopyObject; returns the handle of the copy."""
-        copy_object = self._functions.copy_object
-        return self._made(copy_object(self._session, key, template.address, template.count, self._result))
+        return self._made(self._functions.copy_object, key, template.address, template.count)
 
     def destroy(self, key: int) -> None:
         """C_DestroyObject."""
@@ -231,9 +228,9 @@ class Calls:
         """C_GenerateRandom.
 
         Raises:
-            ValueError: more than the buffer holds.
+            ValueError: more than the buffer holds, or less than nothing.
         """
-        if size > _BUFFER_BYTES:
+        if not 0 <= size <= _BUFFER_BYTES:
             raise ValueError(size)
         self._number.value = size
         return self._taken(self._functions.generate_random(self._session, self._output, size))
@@ -245,15 +242,13 @@ class Calls:
             PKCS11Error: as the token says, or CKR_FUNCTION_FAILED if it has no value and does not say so.
         """
         one = CkAttribute(attribute, None, 0)
-        for room in (None, self._output):
-            one.value = room
-            answer = self._functions.get_attribute_value(self._session, key, ctypes.addressof(one), 1)
-            if answer == CKR_OK and one.length > _BUFFER_BYTES:  # as CK_UNAVAILABLE_INFORMATION is
-                answer = CKR_FUNCTION_FAILED
-            if answer != CKR_OK:
-                raise error_of(answer)
+        arguments = self._session, key, ctypes.addressof(one), 1
+        answer = self._functions.get_attribute_value(*arguments)
+        if answer == CKR_OK and one.length <= _BUFFER_BYTES:  # CK_UNAVAILABLE_INFORMATION is more
+            one.value = self._output
+            answer = self._functions.get_attribute_value(*arguments)
         self._number.value = one.length
-        return self._taken(CKR_OK)
+        return self._taken(answer)
 
     def write(self, key: int, template: Packed) -> None:
         """C_SetAttributeValue."""

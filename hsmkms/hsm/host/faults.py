@@ -39,6 +39,7 @@ _OF_THE_TOKEN: Final = (
     ckr.DeviceMemory,
     ckr.DeviceRemoved,
     ckr.HostMemory,
+    ckr.OperationActive,  # one whose end was lost: the session begins no other
     ckr.SessionClosed,
     ckr.SessionCount,
     ckr.SessionHandleInvalid,

@@ -48,7 +48,7 @@ class _GcmParameters(ctypes.Structure):
     """CK_GCM_PARAMS."""
 
     _fields_ = (
-        ("iv", c_char_p),
+        ("iv", c_void_p),
         ("iv_length", c_ulong),
         ("iv_bits", c_ulong),
         ("authenticated", c_char_p),
@@ -66,10 +66,12 @@ class Parameter:
     """What C points into."""
 
 
-def _parameter(mechanism: Mechanism, parameter: ctypes.Structure | ctypes.Array[Any] | None) -> Parameter:
+def _parameter(
+    mechanism: Mechanism, parameter: ctypes.Structure | ctypes.Array[Any] | None, *pointed_to: object
+) -> Parameter:
     address, length = (None, 0) if parameter is None else (ctypes.addressof(parameter), ctypes.sizeof(parameter))
     packed = _Mechanism(mechanism, address, length)
-    return Parameter(ctypes.addressof(packed), (packed, parameter))
+    return Parameter(ctypes.addressof(packed), (packed, parameter, *pointed_to))
 
 
 def plain(mechanism: Mechanism) -> Parameter:
@@ -91,9 +93,15 @@ def with_iv(mechanism: Mechanism, iv: bytes) -> Parameter:
 
 def gcm(iv: bytes, authenticated: bytes, tag_bytes: int) -> Parameter:
     """Return AES-GCM."""
+    own = ctypes.create_string_buffer(
+        iv, len(iv)
+    )  # some tokens write an IV of their own there, and bytes do not change
     return _parameter(
         Mechanism.AES_GCM,
-        _GcmParameters(iv, len(iv), len(iv) * _BITS, authenticated, len(authenticated), tag_bytes * _BITS),
+        _GcmParameters(
+            ctypes.addressof(own), len(iv), len(iv) * _BITS, authenticated, len(authenticated), tag_bytes * _BITS
+        ),
+        own,
     )
 
 
