@@ -1,8 +1,8 @@
 """`store.backend.Backend` over a PostgreSQL database: each transaction in a thread of its own.
 
-Changes are not grouped, as they are on SQLite: a group would hold the locks of all its changes until the last of them is
-done. The server writes the commits of several connections to disk together by itself, but not of those that append to one
-node's chain, which each wait for the one before.
+Changes are not grouped, as they are on SQLite: a group would hold the locks of all its changes until the last of them
+is done. The server writes the commits of several connections to disk together by itself, but not of those that append
+to one node's chain, which each wait for the one before.
 
 Where a connection is lost while a transaction is committed, the trail tells what became of it: the digest of what was
 appended to a chain is nowhere else. What was committed is answered as done, and what was not is run again, so that no
