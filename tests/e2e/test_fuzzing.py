@@ -29,6 +29,9 @@ ROUND: Final = 1000
 """Requests between two takings of the stock; each round has a seed of its own."""
 LEAST_BATCHES: Final = 10
 """Of a round: the first batch that Hypothesis draws is always the simplest, which is empty."""
+MOST_ROUNDS_MORE: Final = 5
+MORE_SEEDS: Final = 500_000
+"""Further on than any round's seed."""
 WARM_UP: Final = 3000
 """Requests after which caches, pools and the allocator have almost all that they ever need."""
 FILES_OF_A_READER: Final = 3
@@ -64,6 +67,16 @@ class Target:
             self._round(number, min(ROUND, wanted - self.sender.sent), signers)
             number += 1
         self.sender.connection.close()
+
+    def grant_the_rest(self, first_seed: int) -> None:
+        """Send a few rounds more if there is something that none of the requests was granted.
+
+        What a seed draws depends on the modules that are loaded: Hypothesis tries the constants that it finds in them.
+        """
+        for number in range(first_seed, first_seed + MOST_ROUNDS_MORE):
+            if self.sender.never_granted() <= NEVER_GRANTED:
+                return
+            self.fuzz(number, ROUND)
 
     def _round(self, number: int, requests: int, signers: Sequence[str]) -> None:
         """Send about so many requests, as the seed `number` draws them."""
@@ -136,6 +149,7 @@ def survive(target: Target, first_seed: int, requests: int, growth_kib: Mapping[
         assert now.growth_kib(warm, kind) < most, (kind, warm, now)
     assert now.threads <= warm.threads + READERS
     assert now.rows["keys"] <= 2 * MOST_KEYS
+    target.grant_the_rest(first_seed + MORE_SEEDS)
     assert target.sender.never_granted() <= NEVER_GRANTED, "all that can be granted was reached"
 
 

@@ -95,6 +95,7 @@ class PostgresServer:
         )
         assert done.returncode == 0, done.stderr.decode()
         make_certificate(folder)
+        server.certificate.chmod(0o644)  # whatever umask a command of ours has left in this process
         if os.geteuid() == 0:
             os.chown(server.key, *_unprivileged())
         return server
