@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _MOST_TOGETHER: Final = 64
-_BUSY_SECONDS: Final = 0.01
+_BUSY_SECONDS: Final = 0.002
 _RETRY_SECONDS: Final = 0.02
 _EXCLUSIVE_SECONDS: Final = 120.0
 
