@@ -1,6 +1,6 @@
 """The few statements that most requests make: compiled once by SQLAlchemy, and then run by SQLite's driver itself.
 
-SQLAlchemy's way from a compiled statement to a row takes several times as long as SQLite takes to answer it
+SQLAlchemy's way from a compiled statement to a row takes two to four times as long as the driver does
 (docs/benchmarks.md), and an import makes a dozen of them. Of what it would convert, only truth values differ from what
 the driver knows: `store.rows` makes them of 0 and 1. PostgreSQL is asked through SQLAlchemy, which notices a lost
 connection; what lies between the two processes takes longer there than either.
