@@ -9,6 +9,8 @@ says which.
 from __future__ import annotations
 
 import hashlib
+import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 GENESIS: Final = b""
 """What stands for the digest before, at the first event."""
 
-_DOMAIN: Final = b"hsmkms audit event v1"
+_MOST_KEPT: Final = 4096
+"""Parts of accounts, access ids and keys, most of which are in the next event, too."""
+_length: Final = struct.Struct(">I").pack
 
 
 def link(previous: bytes, event: Event) -> bytes:
@@ -27,20 +31,35 @@ def link(previous: bytes, event: Event) -> bytes:
 
 def canonical(previous: bytes, event: Event) -> bytes:
     """Return the bytes that `link` digests."""
+    detail = event.detail
     parts = [
         _DOMAIN,
-        previous,
-        _text(event.tag.value),
-        _value(event.at),
-        _value(event.account),
-        _text(event.actor),
-        _value(event.key_id),
-        _value(event.request_id),
-        len(event.detail).to_bytes(8, "big"),
+        _part(previous),
+        _known_text(event.tag.value),
+        _part(_value(event.at)),
+        _known_value(event.account),
+        _known_text(event.actor),
+        _known_value(event.key_id),
+        _part(_value(event.request_id)),
+        _part(len(detail).to_bytes(8, "big")) if detail else _NO_DETAIL,
     ]
-    for name in sorted(event.detail):
-        parts += (_text(name), _value(event.detail[name]))
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    for name in sorted(detail):
+        parts += (_known_text(name), _part(_value(detail[name])))
+    return b"".join(parts)
+
+
+def _part(content: bytes) -> bytes:
+    return _length(len(content)) + content
+
+
+@lru_cache(_MOST_KEPT, typed=True)
+def _known_value(value: str | None) -> bytes:
+    return _part(_value(value))
+
+
+@lru_cache(_MOST_KEPT, typed=True)
+def _known_text(text: str) -> bytes:
+    return _part(_text(text))
 
 
 def _value(value: str | int | bool | None) -> bytes:  # noqa: FBT001 - a value of any of these types, not a switch
@@ -56,3 +75,7 @@ def _value(value: str | int | bool | None) -> bytes:  # noqa: FBT001 - a value o
 def _text(text: str) -> bytes:
     # "surrogatepass": JSON can smuggle in lone surrogates, and even such an event must be written down.
     return text.encode("utf-8", "surrogatepass")
+
+
+_DOMAIN: Final = _part(b"hsmkms audit event v1")
+_NO_DETAIL: Final = _part(bytes(8))

@@ -14,14 +14,16 @@ from rich.text import Text
 
 from hsmkms.cli.running import ConfigOption, JsonOption, read, run, saying
 from hsmkms.hsm.report import ZERO_PADDED
+from hsmkms.service.rotating import versions
 from hsmkms.wiring import file_access
 from hsmkms.wiring.commands import examine
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.hsm.report import AlgorithmFinding, HostProtection, LengthFinding, TokenReport
+    from hsmkms.service.rotating import SealingVersion
     from hsmkms.wiring.file_access import FileFinding
 
 _FILE_WIDTH: Final = 160
@@ -47,9 +49,11 @@ def doctor(config_path: ConfigOption, as_json: JsonOption = False) -> None:
     if as_json:
         members = msgspec.to_builtins(found.report)
         members |= {"files": [_members(each) for each in files], "memory": msgspec.to_builtins(found.protection)}
+        members["sealing_versions"] = list(found.deployment.sealing_versions)
         typer.echo(msgspec.json.encode(members).decode())
     else:
         _show_memory(console, found.protection)
+        _show_sealing(console, versions(found.deployment, {}))
         _show(console, found.report, settings.import_.wrapping_algorithms)
     with saying():
         found.report.require_usable()
@@ -86,6 +90,13 @@ def _show_memory(console: Console, protection: HostProtection) -> None:
         console.print("memory of our processes: closed to other processes of the user; no core files")
     locked = f"not locked: {protection.not_locked}" if protection.not_locked else "locked: none of it goes to the swap"
     console.print(escape(f"memory of the hosts: {locked}\n"))
+
+
+def _show_sealing(console: Console, present: Sequence[SealingVersion]) -> None:
+    *older, newest = present
+    kind = "transferable" if newest.transferable else "not transferable: the token lets no material go"
+    opens = f"; {', '.join(str(each.version) for each in older)} only open what they sealed" if older else ""
+    console.print(f"sealing keys: version {newest.version} seals, {kind}{opens} ('hsmkms sealing status')\n")
 
 
 def _show(console: Console, report: TokenReport, configured: Collection[WrappingAlgorithm]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hsmkms import __version__, log
-from hsmkms.cli import audit, backup, credentials, doctor, importing, installing, keys
+from hsmkms.cli import audit, backup, credentials, doctor, importing, installing, keys, sealing
 from hsmkms.cli.running import ConfigOption, load, saying
 from hsmkms.supervisor import Supervisor
 from hsmkms.wiring import pins
@@ -24,6 +24,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(backup.app, name="backup")
 app.add_typer(credentials.app, name="credential")
 app.add_typer(keys.app, name="key")
+app.add_typer(sealing.app, name="sealing")
 app.command("new")(installing.new)
 app.command("init")(installing.init)
 app.command("doctor")(doctor.doctor)

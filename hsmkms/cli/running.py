@@ -71,14 +71,18 @@ def keep_files_private() -> None:
     os.umask(_PRIVATE)
 
 
-def load(config_path: Path) -> Settings:
+def load(config_path: Path, so_pin_file: Path | None = None) -> Settings:
     """Read the configuration as `read` does, and make sure that nobody else could have chosen what it names.
+
+    Args:
+        config_path: the file.
+        so_pin_file: the security officer's PIN file, which is looked at as the files that the configuration names are.
 
     Raises:
         ConfigurationInvalid: it cannot be used, or a file that a host loads or a secret is in is open to others.
     """
     settings = read(config_path)
-    file_access.require_private(file_access.look(settings, config_path))
+    file_access.require_private(file_access.look(settings, config_path, so_pin_file))
     return settings
 
 

@@ -17,12 +17,13 @@ Laws:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core.errors import ExpiryInvalid, KeyNotExternal, KeyStateForbids, MaterialMismatch
 from hsmkms.core.ids import Instant, from_seconds
+from hsmkms.core.replacing import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,11 +175,11 @@ class Key:
 
     def scheduled(self, due: Instant) -> Key:
         """Return the key switched off, out of the archive, and to be deleted at `due`."""
-        return replace(self, deletion_due=due, switched_on=False, archived=False)
+        return replaced(self, deletion_due=due, switched_on=False, archived=False)
 
     def kept(self) -> Key:
         """Return the key without a date of deletion."""
-        return replace(self, deletion_due=None)
+        return replaced(self, deletion_due=None)
 
     def require_external(self) -> None:
         """Return if the key takes imported material.
@@ -205,15 +206,15 @@ class Key:
             MaterialMismatch: it once held other material.
         """
         self.require_same_material(sealed.fingerprint)
-        return replace(self, fingerprint=sealed.fingerprint, material=material)
+        return replaced(self, fingerprint=sealed.fingerprint, material=material)
 
     def without_material(self) -> Key:
         """Return the key without material; its fingerprint stays."""
-        return replace(self, material=None)
+        return replaced(self, material=None)
 
     def switched(self, *, on: bool) -> Key:
         """Return the key switched on or off."""
-        return replace(self, switched_on=on)
+        return replaced(self, switched_on=on)
 
 
 def require_expiry(valid_to: Instant | None, now: Instant) -> None:

@@ -4,7 +4,8 @@ A record is a sealed blob, or a credential's secret, encrypted and authenticated
 identity of its owner. Laws:
 
 - two different identities never have the same canonical form (every part is length-prefixed);
-- a record opens for the identity it was made for and for no other.
+- a record opens for the identity it was made for and for no other;
+- its head, which is authenticated with the rest, says under which version of the sealing key its content is sealed.
 """
 
 from __future__ import annotations
@@ -13,11 +14,40 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from hsmkms.core.custody import FIRST_VERSION
+
 if TYPE_CHECKING:
     from hsmkms.core.ids import AccessId, AccountName, KeyId, PairId
     from hsmkms.core.material import Edition
 
 _DOMAIN: Final = b"hsmkms record v1"
+_FIRST_FORM: Final = b"\x01"
+"""Of what the first version sealed, and of credentials' secrets, which are under no sealing key."""
+_VERSIONED_FORM: Final = b"\x02"
+_VERSION_BYTES: Final = 4
+MOST_VERSION: Final = 2**31 - 1
+
+
+def head_of(version: int) -> bytes:
+    """Return how a record begins whose content is sealed under this version (1 to `MOST_VERSION`)."""
+    if version == FIRST_VERSION:
+        return _FIRST_FORM
+    return _VERSIONED_FORM + version.to_bytes(_VERSION_BYTES, "big")
+
+
+def split_head(record: bytes) -> tuple[int, bytes]:
+    """Return the version that a record's head names, and the head.
+
+    Raises:
+        ValueError: it begins as no record does.
+    """
+    if record.startswith(_FIRST_FORM):
+        return FIRST_VERSION, _FIRST_FORM
+    head = record[: len(_VERSIONED_FORM) + _VERSION_BYTES]
+    version = int.from_bytes(head[len(_VERSIONED_FORM) :], "big")
+    if not FIRST_VERSION < version <= MOST_VERSION or head != head_of(version):
+        raise ValueError("no record begins like this")
+    return version, head
 
 
 class RecordKind(StrEnum):

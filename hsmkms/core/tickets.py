@@ -22,11 +22,12 @@ Laws of a pair:
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core.errors import ImportTokenOver, InternalFault, TicketEnd
+from hsmkms.core.replacing import replaced
 
 if TYPE_CHECKING:
     from hsmkms.core.ids import AccountName, Instant, KeyId, PairId, TicketId
@@ -119,19 +120,19 @@ class Ticket:
             ImportTokenOver: it may not be tried.
         """
         self.require_good(now)
-        return replace(self, attempts=self.attempts + 1)
+        return replaced(self, attempts=self.attempts + 1)
 
     def handed_back(self) -> Ticket:
         """Return the ticket with the last attempt given back, if that may still happen."""
         if self.state is not TicketState.ISSUED or self.attempts == 0 or self.given_back >= MOST_GIVEN_BACK:
             return self
-        return replace(self, attempts=self.attempts - 1, given_back=self.given_back + 1)
+        return replaced(self, attempts=self.attempts - 1, given_back=self.given_back + 1)
 
     def never_tried(self) -> Ticket:
         """Return the ticket without the last attempt, which reached no token: that costs nothing, however often."""
         if self.state is not TicketState.ISSUED or self.attempts == 0:
             return self
-        return replace(self, attempts=self.attempts - 1)
+        return replaced(self, attempts=self.attempts - 1)
 
     def spent(self, spending: Spending) -> Ticket:
         """Return the ticket after the import of an admitted attempt.
@@ -143,16 +144,16 @@ class Ticket:
             raise ImportTokenOver(TicketEnd.SPENT)
         if self.state is TicketState.VOID:
             raise ImportTokenOver(TicketEnd.VOID)
-        return replace(self, state=TicketState.SPENT, spending=spending)
+        return replaced(self, state=TicketState.SPENT, spending=spending)
 
     def voided(self) -> Ticket:
         """Return the ticket superseded; one that is over stays as it is."""
-        return replace(self, state=TicketState.VOID) if self.state is TicketState.ISSUED else self
+        return replaced(self, state=TicketState.VOID) if self.state is TicketState.ISSUED else self
 
     def settled(self, now: Instant) -> Ticket:
         """Return the ticket LAPSED if its deadline or its attempts ended it, else as it is."""
         if self.state is TicketState.ISSUED and self.end(now) is not None:
-            return replace(self, state=TicketState.LAPSED)
+            return replaced(self, state=TicketState.LAPSED)
         return self
 
 
@@ -194,15 +195,16 @@ class Pair:
         if self.closed:
             raise InternalFault
         tickets = self.tickets + 1
-        return replace(self, tickets=tickets, live=self.live + 1, closed=tickets >= most_tickets)
+        return replaced(self, tickets=tickets, live=self.live + 1, closed=tickets >= most_tickets)
 
     def left(self) -> Pair:
         """Return the pair after one of its tickets stopped being ISSUED: over, if that was the last."""
-        return replace(self, live=max(0, self.live - 1)).ended_if_over()
+        live = max(0, self.live - 1)
+        return replaced(self, live=live, record=None if self.closed and live == 0 else self.record)
 
     def ended_if_over(self) -> Pair:
         """Return the pair without its private half if it is closed and none of its tickets is live."""
-        return replace(self, record=None) if self.closed and self.live == 0 else self
+        return replaced(self, record=None) if self.closed and self.live == 0 else self
 
     def require_good(self) -> None:
         """Return if an unwrap may be tried under the pair.
@@ -221,12 +223,12 @@ class Pair:
         """
         self.require_good()
         failures = self.failures + 1
-        return replace(self, failures=failures, closed=self.closed or failures >= MOST_PAIR_FAILURES)
+        return replaced(self, failures=failures, closed=self.closed or failures >= MOST_PAIR_FAILURES)
 
     def handed_back(self) -> Pair:
         """Return the pair with the last failure taken back: it was none, or the token's."""
-        return replace(self, failures=max(0, self.failures - 1))
+        return replaced(self, failures=max(0, self.failures - 1))
 
     def shut(self) -> Pair:
         """Return the pair closed to further tickets, and over if none is live."""
-        return replace(self, closed=True).ended_if_over()
+        return replaced(self, closed=True).ended_if_over()

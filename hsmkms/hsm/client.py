@@ -3,11 +3,14 @@
 Laws:
 
 - never reaches `pkcs11`: this runs in the web process;
-- a host is used only after `Attach` succeeded on it, for the duties it was added for, and for at most as many calls at
-  a time as it has sessions; one for which the token did less than what is offered is not used;
+- a host is used only after `Attach` succeeded on it, for the duties it was added for; one for which the token did less
+  than what is offered is not used;
+- a host has as many calls at a time as it has sessions, and ahead of time no more than it will begin within
+  `AHEAD_SECONDS`, so that it need not wait for this process: none, if its calls take long, or another host is free;
 - a call waits a bounded time for a free host, among a bounded number, then a bounded time for its answer; who comes
   first is served first, so that whoever wants to be fair to several callers lets few of them in at a time;
-- a host that died, hung or found the token sick is out of the pool at once, and `on_lost` is told.
+- a host that died, hung or found the token sick is out of the pool at once, and `on_lost` is told; what it surely had
+  not begun is asked of another one.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ from hsmkms.core.tickets import FreshPair
 from hsmkms.hsm import messages
 from hsmkms.hsm.channel import ATTACH_SECONDS, PROBE_SECONDS, HostChannel
 from hsmkms.hsm.parts import Head, Held, Identity
+from hsmkms.hsm.seats import Seat
 from hsmkms.hsm.settings import Duty
 
 if TYPE_CHECKING:
@@ -60,6 +63,8 @@ AnswerT = TypeVar("AnswerT", bound=messages.Answer)
 
 
 ALL_DUTIES: Final = frozenset(Duty)
+_MOST_HOSTS: Final = 3
+"""That a call is given to, each because the one before was gone before it can have begun."""
 _ATTACH_AGAIN_SECONDS: Final = 6.0
 """How long a host may take to attach once another one has; doubled by each that did not."""
 
@@ -78,19 +83,6 @@ class PoolLimits:
     """Making a pair: heavy-tailed, and slow on a real HSM."""
     attach_timeout_seconds: float = ATTACH_SECONDS
     probe_timeout_seconds: float = PROBE_SECONDS
-
-
-@dataclass(slots=True)
-class _Seat:
-    """A host in the pool."""
-
-    channel: HostChannel
-    sessions: int
-    duties: frozenset[Duty]
-    attached: messages.Attached
-    taken: int = 0
-    last_taken: int = 0
-    """When, as a number that grows with every place taken in the pool."""
 
 
 class HostPool:
@@ -122,8 +114,8 @@ class HostPool:
         self._turns = itertools.count(1)
         self._closed = False
         self._attach_seconds = self._limits.attach_timeout_seconds
-        self._seats: dict[str, _Seat] = {}
-        self._waiting: dict[Duty, deque[asyncio.Future[_Seat]]] = {duty: deque() for duty in Duty}
+        self._seats: dict[str, Seat] = {}
+        self._waiting: dict[Duty, deque[asyncio.Future[Seat]]] = {duty: deque() for duty in Duty}
         self._algorithms: frozenset[WrappingAlgorithm] = frozenset()
         self._ciphers: frozenset[CipherAlgorithm] = frozenset()
 
@@ -143,9 +135,13 @@ class HostPool:
             TokenUnusable: the deployment's objects are not as they were; no host will do better.
             TokenUnavailable: this host died or hung; another one may do.
         """
-        channel = await HostChannel.open(host_id, connection, self._lost)
+        channel = await HostChannel.open(host_id, connection, self._lost, sessions)
         try:
-            attached = await channel.attach(self._deployment, self._attach_seconds)
+            deployment = self._deployment
+            attached = await channel.attach(deployment, self._attach_seconds)
+            while deployment is not self._deployment:  # it was adopted meanwhile, by those that were here
+                deployment = self._deployment
+                attached = await channel.adopt(deployment, self._attach_seconds)
             self._require_able(host_id, attached)
         except BaseException as error:
             if isinstance(error, TokenUnavailable):
@@ -156,11 +152,29 @@ class HostPool:
         if self._closed or not channel.usable:
             await channel.close()
             raise TokenNotAsked
-        seat = _Seat(channel, sessions, frozenset(duties), attached)
+        seat = Seat(channel, sessions, frozenset(duties), attached)
         self._seats[host_id] = seat
         self._meter.host_attached()
-        for _ in range(sessions):
-            self._offer(seat)
+        self._offer(seat)
+
+    async def adopt(self, deployment: Deployment) -> None:
+        """Have every host go on with the sealing keys that the deployment has now; one that does not is given up.
+
+        When this returns, whatever is asked is sealed under the newest version; hosts that come later attach to it.
+        """
+        self._deployment = deployment
+        await asyncio.gather(*(self._bring_up_to_date(seat, deployment) for seat in tuple(self._seats.values())))
+
+    async def _bring_up_to_date(self, seat: Seat, deployment: Deployment) -> None:
+        host_id = seat.channel.name
+        try:
+            attached = await seat.channel.adopt(deployment, self._limits.attach_timeout_seconds)
+            self._require_able(host_id, attached)
+        except HsmkmsError as error:
+            _logger.error("a host does not adopt the sealing keys", extra={"host": host_id, "why": error.message})
+            seat.channel.give_up()
+        else:
+            seat.attached = attached
 
     def _require_able(self, host_id: str, attached: messages.Attached) -> None:
         """Return if the token did for a host all that is offered.
@@ -209,27 +223,32 @@ class HostPool:
 
     async def _on_a_host(self, duty: Duty, verb: messages.Verb, expected: type[AnswerT], seconds: float) -> AnswerT:
         """Make one call; its place is free again when the host is done, even if nobody waits for it any more."""
-        seat = self._free(duty) or await self._wait_for_seat(duty)
-        over = partial(self._over, seat, type(verb).__name__, time.monotonic())
-        try:
-            answer = seat.channel.start(verb, expected, seconds, over)
-        except BaseException as error:  # whatever it was: nothing was sent, and the place must not be lost
-            over(error if isinstance(error, HsmkmsError) else InternalFault())
-            raise
-        return await answer
+        for _ in range(_MOST_HOSTS):
+            seat = self._free(duty) or await self._wait_for_seat(duty)
+            try:
+                answer = seat.channel.start(verb, expected, seconds, partial(self._over, seat, type(verb).__name__))
+            except BaseException as error:  # whatever it was: nothing was sent, and the place must not be lost
+                fault = error if isinstance(error, HsmkmsError) else InternalFault()
+                self._over(seat, type(verb).__name__, fault, 0.0, None)
+                raise
+            with suppress(TokenNotAsked):
+                return await answer
+        raise TokenNotAsked
 
-    def _over(self, seat: _Seat, verb: str, started: float, error: HsmkmsError | None) -> None:
-        fault = None if error is None else type(error).__name__
-        self._meter.token_call(verb, fault, time.monotonic() - started)
+    def _over(self, seat: Seat, verb: str, error: HsmkmsError | None, elapsed: float, worked: float | None) -> None:
+        if worked is not None:
+            seat.took(worked)
+        # The host that answers several calls together is done with each of them at the same time.
+        self._meter.token_call(verb, None if error is None else type(error).__name__, max(elapsed, worked or 0.0))
         self._release(seat)
 
-    def _release(self, seat: _Seat) -> None:
+    def _release(self, seat: Seat) -> None:
         seat.taken -= 1
         self._offer(seat)
 
-    def _free(self, duty: Duty) -> _Seat | None:
+    def _free(self, duty: Duty) -> Seat | None:
         """Take a place at the least busy host of this duty, of several at the one that has rested longest."""
-        able = [each for each in self._seats.values() if duty in each.duties and each.taken < each.sessions]
+        able = [each for each in self._seats.values() if duty in each.duties and each.room]
         if not able:
             return None
         # In turn, so that a host that hangs is found by the next calls and not when the others are busy.
@@ -238,11 +257,11 @@ class HostPool:
         seat.last_taken = next(self._turns)
         return seat
 
-    async def _wait_for_seat(self, duty: Duty) -> _Seat:
+    async def _wait_for_seat(self, duty: Duty) -> Seat:
         waiting = self._waiting[duty]
         if len(waiting) >= self._limits.most_waiting:
             raise TokenNotAsked
-        future: asyncio.Future[_Seat] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
         waiting.append(future)
         try:
             async with asyncio.timeout(self._limits.queue_seconds):
@@ -258,17 +277,17 @@ class HostPool:
                 raise TokenNotAsked from None
             raise
 
-    def _offer(self, seat: _Seat) -> None:
-        """Give a free place of `seat` to whoever waits longest for one of its duties."""
-        if self._seats.get(seat.channel.name) is not seat or seat.taken >= seat.sessions:
+    def _offer(self, seat: Seat) -> None:
+        """Give the free places of `seat` to those who wait longest for one of its duties."""
+        if self._seats.get(seat.channel.name) is not seat:
             return
         for duty in seat.duties:
-            while self._waiting[duty]:
-                future = self._waiting[duty].popleft()
+            waiting = self._waiting[duty]
+            while waiting and seat.room:
+                future = waiting.popleft()
                 if not future.done():
                     seat.taken += 1
                     future.set_result(seat)
-                    return
 
     def _require_open(self) -> None:
         if not self._open:

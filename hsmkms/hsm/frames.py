@@ -65,6 +65,39 @@ def payload_length(header: bytes) -> int:
     return int(length)
 
 
+class Stream:
+    """What came over a socket, of which whole frames are taken; what was taken is not kept."""
+
+    def __init__(self) -> None:
+        """Have nothing yet."""
+        self._received = b""
+        self._begin = 0
+        """Where the next frame begins."""
+
+    def add(self, part: bytes) -> None:
+        """Have what was received next."""
+        self._received = self._received[self._begin :] + part
+        self._begin = 0
+
+    def next(self) -> bytes | None:
+        """Take the payload of the next frame, if all of it is here.
+
+        Raises:
+            FrameTooLarge: it is announced as longer than the limit.
+        """
+        begin = self._begin + LENGTH.size
+        if len(self._received) < begin:
+            return None
+        end = begin + payload_length(self._received[self._begin : begin])
+        if len(self._received) < end:
+            return None
+        payload = self._received[begin:end]
+        self._begin = end
+        if end == len(self._received):  # whoever is idle must not hold on to the last plaintext
+            self._received, self._begin = b"", 0
+        return payload
+
+
 def parse_request(payload: bytes) -> Request:
     """Return the request of a frame's payload.
 

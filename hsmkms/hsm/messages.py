@@ -20,6 +20,7 @@ from hsmkms.hsm.parts import (
     Context,
     Count,
     CustodyItem,
+    CustodyItems,
     Head,
     Held,
     Identity,
@@ -54,6 +55,29 @@ class Initialise(_Message, frozen=True):
     place: Place
 
 
+class Adopt(_Message, frozen=True):
+    """Go on with the sealing keys that the deployment has now: prove what is new, let go of what is gone."""
+
+    place: Place
+
+
+class MakeSealingKeys(_Message, frozen=True):
+    """Make the next version's sealing keys; only a host started for `init` obeys."""
+
+    place: Place
+    """As it is before."""
+    planned: CustodyItems
+    replace_unknown: bool
+    """Whether what has one of their labels already is destroyed."""
+
+
+class DestroySealingKeys(_Message, frozen=True):
+    """Destroy sealing keys that the deployment does without; only a host started for `init` obeys."""
+
+    place: Place
+    retired: CustodyItems
+
+
 class Probe(_Message, frozen=True):
     """Find out by round trips what the token does."""
 
@@ -79,6 +103,13 @@ class GenerateMaterial(_Message, frozen=True):
     """Generate material of the edition's length; then as an import goes on."""
 
     owner: Identity
+
+
+class ResealMaterial(_Message, frozen=True):
+    """Seal material anew under the newest version; only a host started for `transfer` obeys."""
+
+    owner: Identity
+    record: Blob
 
 
 class InspectMaterial(_Message, frozen=True):
@@ -170,10 +201,14 @@ class OpenSecret(_Message, frozen=True):
 Verb: TypeAlias = (
     Attach
     | Initialise
+    | Adopt
+    | MakeSealingKeys
+    | DestroySealingKeys
     | Probe
     | MakePair
     | ImportMaterial
     | GenerateMaterial
+    | ResealMaterial
     | InspectMaterial
     | Encrypt
     | Decrypt
@@ -198,6 +233,7 @@ class FaultKind(StrEnum):
     LENGTH_WRONG = "material length wrong"
     RECORD_BROKEN = "record broken"
     CIPHERTEXT_INVALID = "ciphertext invalid"
+    NOT_TRANSFERABLE = "not transferable"
     SICK = "token sick"
     """Nothing was judged; the host ends itself after this answer."""
     UNUSABLE = "token unusable"
@@ -216,7 +252,7 @@ class Fault(_Message, frozen=True):
 
 
 class Attached(_Message, frozen=True):
-    """Every object was found and proved itself."""
+    """Every object was found and proved itself; the answer to `Adopt`, too."""
 
     algorithms: frozenset[WrappingAlgorithm] = frozenset()
     """What a good value came through with, when this host tried."""
@@ -224,9 +260,13 @@ class Attached(_Message, frozen=True):
 
 
 class Initialised(_Message, frozen=True):
-    """The objects as made, each with its known answer."""
+    """The objects as made, each with its known answer; the answer to `MakeSealingKeys`, too."""
 
     objects: tuple[CustodyItem, ...]
+
+
+class SealingKeysDestroyed(_Message, frozen=True):
+    """None of them is in the token any more."""
 
 
 class Probed(_Message, frozen=True):
@@ -317,6 +357,7 @@ Answer: TypeAlias = (
     Fault
     | Attached
     | Initialised
+    | SealingKeysDestroyed
     | Probed
     | PairMade
     | MaterialSealed
@@ -349,6 +390,8 @@ class Reply(Part, frozen=True):
 
     number: int
     answer: Answer
+    microseconds: Count | None = None
+    """How long the host worked on it; None: it does not say."""
 
 
 class ReadyLine(Part, frozen=True):
@@ -362,6 +405,7 @@ class ReadyLine(Part, frozen=True):
     token: TokenDescription | None = None
     protection: HostProtection | None = None
     pin_refused: bool = False
+    """`unusable` says which."""
     pin_unanswered: bool = False
     """The token neither took nor refused the PIN; `unusable` says what it did."""
     unusable: str = ""

@@ -21,19 +21,22 @@ from hsmkms.core.ciphertexts import (
 from hsmkms.core.custody import CustodyObject, CustodyRole
 from hsmkms.core.events import DIGEST_BYTES, MAC_BYTES, AuditHead
 from hsmkms.core.material import Edition
-from hsmkms.core.records import RecordIdentity, RecordKind
+from hsmkms.core.records import MOST_VERSION, RecordIdentity, RecordKind
 
 if TYPE_CHECKING:
     from hsmkms.core.custody import Deployment
     from hsmkms.core.ports import HeldMaterial
 
-_MOST_ITEMS: Final = 16
+MOST_ITEMS: Final = 63
+"""Of one deployment: three, and two for each of 30 versions of the sealing keys, which fill most of a frame."""
 
 Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
 """An id, an account or a serial number."""
 Blob: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=4096)]
 """A record, a challenge or an answer: that of a 4096-bit pair has less than 2.5 KiB."""
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Version: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MOST_VERSION)]
+"""Of the sealing keys."""
 ObjectId: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 WrappedMaterial: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=1024)]
 """As long as the modulus of its pair."""
@@ -88,15 +91,29 @@ class CustodyItem(Part, frozen=True):
     object_id: ObjectId
     challenge: Blob
     answer: Blob
+    version: Version
+    transferable: bool
 
     @classmethod
     def of(cls, item: CustodyObject) -> CustodyItem:
         """Return the wire form of `item`."""
-        return cls(role=item.role, object_id=item.object_id, challenge=item.challenge, answer=item.answer)
+        return cls(
+            role=item.role,
+            object_id=item.object_id,
+            challenge=item.challenge,
+            answer=item.answer,
+            version=item.version,
+            transferable=item.transferable,
+        )
 
     def core(self) -> CustodyObject:
         """Return the object itself."""
-        return CustodyObject(self.role, self.object_id, self.challenge, self.answer)
+        return CustodyObject(
+            self.role, self.object_id, self.challenge, self.answer, self.version, transferable=self.transferable
+        )
+
+
+CustodyItems: TypeAlias = Annotated[tuple[CustodyItem, ...], msgspec.Meta(max_length=MOST_ITEMS)]
 
 
 class Place(Part, frozen=True):
@@ -106,7 +123,7 @@ class Place(Part, frozen=True):
     edition: Edition
     token_serial: Name
     """Empty: not known yet; only a host started for `init` takes that."""
-    objects: Annotated[tuple[CustodyItem, ...], msgspec.Meta(max_length=_MOST_ITEMS)]
+    objects: CustodyItems
 
     @classmethod
     def of(cls, deployment: Deployment) -> Place:

@@ -20,7 +20,9 @@ class HostPurpose(StrEnum):
     OPERATE = "operate"
     """What the operator's commands need: all that of `SERVE`, and to protect a new credential's secret. Read-only."""
     INIT = "init"
-    """To make the long-lived objects and to prove them; nothing else."""
+    """To make the long-lived objects, to prove and to destroy them; nothing else."""
+    TRANSFER = "transfer"
+    """To seal material anew while the security officer's transit key is in the token; nothing else."""
 
 
 class Duty(StrEnum):
@@ -56,6 +58,8 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A descriptor of what holds the PIN, to be inherited by the host; others may read from it, too."""
     pin_key: str = "hsm.pin_file"
     """The key of the configuration that named it, for sentences."""
+    so_pin_file: str | None = None
+    """The file that holds the security officer's PIN; a host started for `transfer` needs it, and no other takes it."""
     initialize_args: str | None = None
     """Parameter string for C_Initialize, which NSS needs; other modules need none."""
     sessions: int = 1

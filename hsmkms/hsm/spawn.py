@@ -83,7 +83,7 @@ class HostProcess:
             return line.token
         await self.wait()
         if line.pin_refused:
-            raise PinRefused
+            raise PinRefused(line.unusable or PinRefused.text)
         if line.pin_unanswered:
             raise LoginUnanswered(line.unusable)
         raise TokenUnusable(line.unusable)

@@ -16,8 +16,10 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
@@ -108,6 +110,20 @@ class Place:
         self._places.give_back()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Turn:
+    """Of somebody who waits."""
+
+    comes: asyncio.Future[None]
+    patient_until: float
+    """By the loop's clock."""
+
+    @property
+    def came(self) -> bool:
+        """Whether it has come, so that there is a place to give back."""
+        return self.comes.done() and not self.comes.cancelled() and self.comes.exception() is None
+
+
 class Places:
     """The places of one lane, and a line for each account."""
 
@@ -119,8 +135,10 @@ class Places:
         self._free = number
         self._most_waiting = most_waiting
         self._patience_seconds = patience_seconds
-        self._lines: dict[str, deque[asyncio.Future[None]]] = {}
+        self._lines: dict[str, deque[_Turn]] = {}
         """Of those who wait, in the order of their turns; a line that is empty is none."""
+        self._alarm: asyncio.TimerHandle | None = None
+        """For the one whose patience ends first; one for each who waits would cost more than the waiting."""
 
     @property
     def line(self) -> Line:
@@ -149,21 +167,35 @@ class Places:
     async def _wait(self, whose: str) -> None:
         if len(self._lines.get(whose, ())) >= self._most_waiting:
             raise ServiceOverloaded
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn = _Turn(loop.create_future(), loop.time() + self._patience_seconds)
         self._lines.setdefault(whose, deque()).append(turn)
+        if self._alarm is None:
+            self._alarm = loop.call_at(turn.patient_until, self._send_away)
         try:
-            async with asyncio.timeout(self._patience_seconds):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():  # a place came at the very moment we stopped waiting
+            await turn.comes
+        except BaseException:
+            if turn.came:  # at the very moment we stopped waiting
                 self.give_back()
             else:
                 self._leave(whose, turn)
-            if isinstance(error, TimeoutError):
-                raise ServiceOverloaded from None
             raise
 
-    def _leave(self, whose: str, turn: asyncio.Future[None]) -> None:
+    def _send_away(self) -> None:
+        """Refuse those who waited for as long as they may; all wait for equally long, so that each line is in order."""
+        loop = asyncio.get_running_loop()
+        self._alarm, now, nearest = None, loop.time(), math.inf
+        for line in self._lines.values():
+            for turn in line:
+                if turn.patient_until > now:
+                    nearest = min(nearest, turn.patient_until)
+                    break
+                if not turn.comes.done():
+                    turn.comes.set_exception(ServiceOverloaded())
+        if nearest < math.inf:
+            self._alarm = loop.call_at(nearest, self._send_away)
+
+    def _leave(self, whose: str, turn: _Turn) -> None:
         line = self._lines.get(whose, deque())
         with suppress(ValueError):
             line.remove(turn)
@@ -178,7 +210,7 @@ class Places:
             turn = line.popleft()
             if line:
                 self._lines[whose] = line
-            if not turn.done():
-                turn.set_result(None)
+            if not turn.comes.done():
+                turn.comes.set_result(None)
                 return
         self._free += 1

@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hsmkms.core import ciphertexts, records
-from hsmkms.core.errors import CipherNotOffered, CiphertextInvalid, KeyNotFound, KeyOutOfScope
+from hsmkms.core.errors import CipherNotOffered, CiphertextInvalid, KeyNotFound
 from hsmkms.core.keys import KeyAction
 from hsmkms.core.ports import HeldMaterial
 from hsmkms.service.commands import DataKeyMade, Decrypted, Encrypted, RandomMade, ReEncrypted
-from hsmkms.service.rows import permitted_key
+from hsmkms.service.rows import looked_up, permitted_key
 
 if TYPE_CHECKING:
     from hsmkms.core.ciphertexts import CipherAlgorithm
@@ -137,10 +137,7 @@ class CryptoUseCases:
 
     async def _material(self, caller: Caller, key_id: KeyId, action: KeyAction, policy: StatePolicy) -> HeldMaterial:
         now = self._clock.now()
-        tagged = bool(caller.scope.tags)
-        if not tagged and not caller.scope.holds(key_id, {}):
-            raise KeyOutOfScope  # whether there is this one is not looked up
-        known = await self._store.look_up(caller.account.name, key_id, tagged=tagged)
+        known = await looked_up(self._store, caller, key_id)
         key = permitted_key(known, caller, key_id, action, policy, now)
         material = key.usable_material(action, now)
         return HeldMaterial(

@@ -23,13 +23,13 @@ from hsmkms.core.secrets import ImportToken
 from hsmkms.core.tickets import IMPORT_TOKEN_BYTES, MOST_LIVE_TICKETS, Pair, Ticket
 from hsmkms.core.wrapping import WRAPPING
 from hsmkms.service.commands import ImportParameters
-from hsmkms.service.rows import end_ticket, event_of, existing_key, ticket_event
+from hsmkms.service.rows import end_ticket, event_of, existing_key, looked_up, ticket_event
 from hsmkms.service.transactions import commit
 
 if TYPE_CHECKING:
     from hsmkms.core.credentials import Caller
     from hsmkms.core.ids import Instant
-    from hsmkms.core.ports import Clock, Reading, Store, Writing
+    from hsmkms.core.ports import Clock, KeyReading, Store, Writing
     from hsmkms.core.tickets import FreshPair
     from hsmkms.core.wrapping import WrappingAlgorithm
     from hsmkms.service.commands import GetImportParameters
@@ -79,7 +79,7 @@ class IssuingUseCases:
             RequestRateExceeded: the account got too many lately.
         """
         self._offer.require(command.algorithm, command.algorithm_field)
-        await self._store.read(lambda reading: self._require_ready(reading, caller, command))
+        await self._require_likely(caller, command)
         self._limits.admit_parameters(caller.account.name)
         token = ImportToken(base64.b64encode(secrets.token_bytes(IMPORT_TOKEN_BYTES)))
         fresh = None if self._tickets_per_pair(command.algorithm) > 1 else await self._pool.take()
@@ -92,7 +92,14 @@ class IssuingUseCases:
     def _tickets_per_pair(self, algorithm: WrappingAlgorithm) -> int:
         return self._settings.tickets_per_pair if WRAPPING[algorithm].shares_pairs else 1
 
-    def _require_ready(self, reading: Reading, caller: Caller, command: GetImportParameters) -> None:
+    async def _require_likely(self, caller: Caller, command: GetImportParameters) -> None:
+        """Refuse what will be refused, before it takes a pair; what is remembered of the key refuses nothing."""
+        try:
+            self._require_ready(await looked_up(self._store, caller, command.key_id), caller, command)
+        except CallerFault:
+            await self._store.read(lambda reading: self._require_ready(reading, caller, command))
+
+    def _require_ready(self, reading: KeyReading, caller: Caller, command: GetImportParameters) -> None:
         now = self._clock.now()
         key = existing_key(reading, caller, command.key_id, now)
         key.require_external()
@@ -107,14 +114,9 @@ class IssuingUseCases:
         def issue(writing: Writing) -> ImportParameters | None:
             nonlocal took_fresh
             self._require_ready(writing, caller, command)
-            now = self._clock.now()
-            pair = self._open_pair(writing, caller, command.algorithm, now)
-            took_fresh = pair is None and fresh is not None
-            if pair is None:
-                if fresh is None:
-                    return None
-                pair = self._new_pair(writing, caller, command.algorithm, fresh, now)
-            return self._issue(writing, caller, command, token, pair)
+            pair = self._taken_pair(writing, caller, command.algorithm, fresh)
+            took_fresh = pair is not None and fresh is not None and pair.pair_id == fresh.pair_id
+            return None if pair is None else self._issue(writing, caller, command, token, pair)
 
         try:
             return await commit(self._store, issue)
@@ -130,27 +132,29 @@ class IssuingUseCases:
         self, writing: Writing, caller: Caller, command: GetImportParameters, token: ImportToken, pair: Pair
     ) -> ImportParameters:
         now = self._clock.now()
-        taken = pair.taken(most_tickets=self._tickets_per_pair(command.algorithm))
-        ticket = self._new_ticket(caller, command, token, writing.replace_pair(pair, taken), now)
+        ticket = self._new_ticket(caller, command, token, pair, now)
         self._make_room(writing, caller, ticket)
         writing.add_ticket(ticket)
         facts = {"ticket": ticket.ticket_id, "algorithm": ticket.algorithm.value}
         writing.append(event_of(caller, EventTag.PARAMETERS_ISSUED, ticket.key_id, now, **facts))
         return ImportParameters(ticket.key_id, token, pair.public_key, ticket.deadline)
 
-    def _open_pair(self, writing: Writing, caller: Caller, algorithm: WrappingAlgorithm, now: Instant) -> Pair | None:
-        if self._tickets_per_pair(algorithm) == 1:
+    def _taken_pair(
+        self, writing: Writing, caller: Caller, algorithm: WrappingAlgorithm, fresh: FreshPair | None
+    ) -> Pair | None:
+        """Return a pair with one more ticket on it: an open one, or the fresh one; None if there is neither."""
+        now, most_tickets = self._clock.now(), self._tickets_per_pair(algorithm)
+        if most_tickets > 1:
+            since = later(now, seconds=-self._settings.parameters_valid_seconds)
+            pair = writing.open_pair(caller.account.name, algorithm, since)
+            if pair is not None:
+                return writing.replace_pair(pair, pair.taken(most_tickets=most_tickets))
+        if fresh is None:
             return None
-        since = later(now, seconds=-self._settings.parameters_valid_seconds)
-        return writing.open_pair(caller.account.name, algorithm, since)
-
-    @staticmethod
-    def _new_pair(
-        writing: Writing, caller: Caller, algorithm: WrappingAlgorithm, fresh: FreshPair, now: Instant
-    ) -> Pair:
-        pair = Pair(fresh.pair_id, caller.account.name, algorithm, fresh.public_key, now, fresh.record)
-        writing.add_pair(pair)
-        return pair
+        new = Pair(fresh.pair_id, caller.account.name, algorithm, fresh.public_key, now, fresh.record)
+        taken = new.taken(most_tickets=most_tickets)
+        writing.add_pair(taken)
+        return taken
 
     def _new_ticket(
         self, caller: Caller, command: GetImportParameters, token: ImportToken, pair: Pair, now: Instant

@@ -3,6 +3,7 @@
 Laws:
 
 - a pair is taken once, and waits in memory only: what no ticket took is lost with the process, and nothing is lost;
+- once a later version of the sealing keys seals, no pair that an older one sealed is given out: it would outlive that;
 - the pool refills itself in the background; a caller waits at most `patience_seconds` for a pair.
 """
 
@@ -14,6 +15,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core import records
+from hsmkms.core.custody import FIRST_VERSION
 from hsmkms.core.errors import ServiceFault, TokenNotAsked
 from hsmkms.core.ids import PairId
 from hsmkms.core.wrapping import WRAPPING_KEY_BITS
@@ -38,6 +40,7 @@ class PairPool:
         self._patience_seconds = patience_seconds
         self._ready: asyncio.Queue[FreshPair] = asyncio.Queue()
         self._waiting = 0
+        self._oldest_version = FIRST_VERSION
         self._wanted = asyncio.Event()
 
     @property
@@ -70,7 +73,15 @@ class PairPool:
 
     def put_back(self, pair: FreshPair) -> None:
         """Return a pair that was taken and not shown to anyone."""
-        self._ready.put_nowait(pair)
+        if records.split_head(pair.record)[0] >= self._oldest_version:
+            self._ready.put_nowait(pair)
+
+    def require_version(self, version: int) -> None:
+        """Throw away the pairs that are sealed under a version below `version`, those under way, too."""
+        self._oldest_version = version
+        for _ in range(self._ready.qsize()):
+            self.put_back(self._ready.get_nowait())
+        self._wanted.set()
 
     async def keep_filled(self) -> None:
         """Make pairs whenever fewer are ready than wanted; runs until it is cancelled."""
@@ -81,7 +92,7 @@ class PairPool:
                 continue
             identity = records.of_pair(PairId(str(uuid.uuid4())), self._edition)
             try:
-                self._ready.put_nowait(await self._hsm.make_pair(identity, WRAPPING_KEY_BITS))
+                self.put_back(await self._hsm.make_pair(identity, WRAPPING_KEY_BITS))
             except ServiceFault:
                 _logger.warning("no wrapping pair could be made", extra={"ready": self._ready.qsize()})
                 await asyncio.sleep(_PAUSE_AFTER_FAULT_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hsmkms.core.errors import FieldInvalid, InternalFault, KeyNotFound
+from hsmkms.core.errors import FieldInvalid, InternalFault, KeyNotFound, KeyOutOfScope
 from hsmkms.core.events import Event, EventTag
 from hsmkms.service.permissions import require_in_scope
 
@@ -12,13 +12,25 @@ if TYPE_CHECKING:
     from hsmkms.core.credentials import Caller, Credential
     from hsmkms.core.ids import AccessId, Instant, KeyId
     from hsmkms.core.keys import Key, KeyAction, StatePolicy
-    from hsmkms.core.ports import KeyReading, Reading, Writing
+    from hsmkms.core.ports import KeyReading, Reading, Store, Writing
     from hsmkms.core.tickets import Pair, Ticket
 
 
 ACCESS_ID: Final = "ACCESS_ID"
 """What the commands call a credential's name."""
 _OPERATOR: Final = "operator"
+
+
+async def looked_up(store: Store, caller: Caller, key_id: KeyId) -> KeyReading:
+    """Return a view of one key, which may be remembered.
+
+    Raises:
+        KeyOutOfScope: the caller's credential is limited to others; whether there is this one is not looked up.
+    """
+    tagged = bool(caller.scope.tags)
+    if not tagged and not caller.scope.holds(key_id, {}):
+        raise KeyOutOfScope
+    return await store.look_up(caller.account.name, key_id, tagged=tagged)
 
 
 def existing_key(reading: KeyReading, caller: Caller, key_id: KeyId, now: Instant) -> Key:

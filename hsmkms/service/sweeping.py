@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hsmkms.service.due_time import DueTime
 
 _logger = logging.getLogger(__name__)
-_BATCH: Final = 50
+_BATCH: Final = 20
 """Rows settled in one transaction: few enough that no request waits long for its turn to write."""
 _MOST_TICKETS: Final = 500
 """Tickets of keys that end, removed in one transaction: a key has any number, and each takes some 20 microseconds."""

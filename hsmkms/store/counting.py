@@ -13,10 +13,13 @@ from sqlalchemy import BindParameter, and_, bindparam, case, func, or_, select
 from hsmkms.core.ids import later
 from hsmkms.core.keys import KeyState
 from hsmkms.core.metering import FORECASTS, StoreCounts
+from hsmkms.core.ports import SealedCount
 from hsmkms.core.tickets import TicketState
-from hsmkms.store.schema import KEYS, MATERIALS, TICKETS
+from hsmkms.store.schema import KEYS, MATERIALS, PAIR_SECRETS, TICKETS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import ColumnElement, Executable, Row
 
     from hsmkms.core.ids import Instant
@@ -64,6 +67,21 @@ KEYS_WITHOUT_MATERIAL: Final = select(
 TICKETS_BY_STATE: Final = select(*(_count(TICKETS.c.state == each.value).label(each.value) for each in TicketState))
 MATERIALS_EXPIRING: Final = _forecast(MATERIALS.c.valid_to)
 DELETIONS_DUE: Final = _forecast(KEYS.c.deletion_due)
+
+
+MATERIALS_BY_VERSION: Final = select(MATERIALS.c.sealing_version, func.count()).group_by(MATERIALS.c.sealing_version)
+"""In the order of its index, so that nothing is sorted."""
+PAIRS_BY_VERSION: Final = select(PAIR_SECRETS.c.sealing_version, func.count()).group_by(PAIR_SECRETS.c.sealing_version)
+"""Few: a private half is removed at its pair's end."""
+
+
+def sealed_counts(reading: SqlReading) -> Mapping[int, SealedCount]:
+    """Return how much is sealed under each version of the sealing keys, of those that there is anything under."""
+    materials, pairs = (dict(map(tuple, reading.rows(each))) for each in (MATERIALS_BY_VERSION, PAIRS_BY_VERSION))
+    return {
+        version: SealedCount(materials.get(version, 0), pairs.get(version, 0))
+        for version in sorted(materials.keys() | pairs.keys())
+    }
 
 
 def counts(reading: SqlReading, now: Instant) -> StoreCounts:

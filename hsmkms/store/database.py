@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hsmkms.core.ids import AccountName, Instant, KeyId
     from hsmkms.core.keys import Key
     from hsmkms.core.metering import Meter, StoreCounts
-    from hsmkms.core.ports import Tombstone
+    from hsmkms.core.ports import SealedCount, Tombstone
     from hsmkms.core.tickets import Pair, Ticket
     from hsmkms.store.backend import Backend
     from hsmkms.store.chaining import Link
@@ -139,6 +139,11 @@ class SqlStore:
         parameters = {"opened_before": opened_before, "limit": limit}
         return [pair_of(row) for row in await self._read(queries.IDLE_PAIRS, parameters)]
 
+    async def sealed_below(self, version: int, after: KeyId | None, limit: int) -> Sequence[Key]:
+        """Return at most `limit` keys, by their id above `after`, whose material is sealed under an older version."""
+        parameters = {"version": version, "after": after or "", "limit": limit}
+        return [key_of(row) for row in await self._read(queries.SEALED_BELOW, parameters)]
+
     async def erase_deleted(self) -> None:
         """Make sure that nothing removed so far can be read from the database's files; cheap if nothing was removed.
 
@@ -191,6 +196,10 @@ class SqlStore:
     def trail(self, node: str | None = None) -> NodeTrail:
         """Return the trail of a node; of this one, if none is named."""
         return NodeTrail(self._backend, self._node if node is None else node)
+
+    async def sealed_counts(self) -> Mapping[int, SealedCount]:
+        """Return how much is sealed under each version, of those that there is anything under."""
+        return await self.read(counting.sealed_counts)
 
     async def counts(self, now: Instant) -> StoreCounts:
         """Return how much of what there is at `now`."""

@@ -54,13 +54,14 @@ def meaning(error: Exception) -> HsmkmsError:
     if isinstance(error, IntegrityError | sqlite3.IntegrityError) and any(each in str(cause) for each in _ALIAS_TAKEN):
         return AliasTaken()
     passing = _is_passing(error, cause)
+    # The database's own sentence only: SQLAlchemy's would quote the statement, and Python's a value.
+    said = str(cause) if cause is not error or sqlite.is_databases_own(cause) else ""
     # A transaction that is run again is nobody's trouble.
     level = logging.INFO if postgresql.is_again(cause) else logging.WARNING if passing else logging.ERROR
     _logger.log(
         level,
         "the database failed",
-        # The driver's own sentence only: SQLAlchemy's would quote the statement.
-        extra={"error": type(cause).__name__, "reason": str(cause) if cause is not error else "", "passing": passing},
+        extra={"error": type(cause).__name__, "reason": said, "passing": passing},
     )
     return StoreUnavailable() if passing else InternalFault()
 

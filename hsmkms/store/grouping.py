@@ -9,7 +9,11 @@ much (docs/benchmarks.md).
 Laws:
 
 - a change is answered after the commit that made it durable, and by nothing else;
-- each change has a savepoint of its own: one that fails undoes nothing of its neighbours;
+- a change that fails undoes itself and nothing else. One that has written nothing has nothing to undo, and the others
+  have no savepoints, which few would ever use: where one fails after it has written, the whole transaction is undone,
+  and all that were in it are run again, in their order, each in a savepoint of its own;
+- a group begins when the event loop has gone round `_ROUNDS` times: what has arrived by then joins it, where otherwise
+  it would wait for the next commit, and a busy loop would pay for nearly as many commits as changes;
 - a group holds up the event loop for `_BUSY_SECONDS` and one change at most;
 - a caller that is cancelled before its change has begun takes it back; later, it hears of the cancellation when the
   change's transaction has ended.
@@ -20,20 +24,21 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from hsmkms.core.errors import HsmkmsError, InternalFault, StoreUnavailable
 from hsmkms.store import sqlite
+from hsmkms.store.changes import Change, WaitingChanges
 from hsmkms.store.failures import TRANSLATED, meaning
-from hsmkms.store.finishing import finished, undeterred
+from hsmkms.store.finishing import begun_in, finished
 from hsmkms.store.reading import SqlReading
+from hsmkms.store.remembering import RememberedRows, RememberingWriting
 from hsmkms.store.writing import SqlWriting
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from sqlalchemy import Connection, Engine
@@ -45,44 +50,11 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _MOST_TOGETHER: Final = 64
+_ROUNDS: Final = 3
+"""Imports on 32 connections are committed in groups of 6 changes so, and not of 4; an idle loop is round at once."""
 _BUSY_SECONDS: Final = 0.002
 _RETRY_SECONDS: Final = 0.02
 _EXCLUSIVE_SECONDS: Final = 120.0
-
-
-@dataclass(slots=True, eq=False)
-class _Change:
-    """A change that somebody waits for."""
-
-    run: Callable[[SqlWriting], Any]
-    done: asyncio.Future[Any]
-    deadline: float
-    context: contextvars.Context = field(default_factory=contextvars.copy_context)
-    """Of its caller: the log names his request."""
-    begun: bool = False
-    alone: bool = False
-    writing: SqlWriting | None = None
-    outcome: Any = None
-    fault: BaseException | None = None
-
-    def answer(self) -> None:
-        """Tell whoever waits."""
-        if self.done.done():
-            return
-        if self.fault is None:
-            self.done.set_result(self.outcome)
-        elif isinstance(self.fault, StopIteration):  # a future does not take it
-            self.done.set_exception(RuntimeError(self.fault))
-        else:
-            self.done.set_exception(self.fault)
-
-    def refuse(self, fault: HsmkmsError) -> None:
-        """Tell whoever waits that it was not committed.
-
-        Not what it raised itself: that may be because of what a neighbour did, which was not committed either.
-        """
-        self.fault = fault
-        self.answer()
 
 
 class GroupCommit:
@@ -100,10 +72,11 @@ class GroupCommit:
         self._engine = engine
         self._chain = chain
         self._keys = keys
+        self._known = RememberedRows()
         self._busy_seconds = busy_seconds
         self._connection: Connection | None = None
         self._thread = ThreadPoolExecutor(1, "hsmkms-writer")
-        self._waiting: deque[_Change] = deque()
+        self._waiting = WaitingChanges()
         self._work: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._removed = True  # whatever the process before us removed may still be in the files
@@ -114,18 +87,17 @@ class GroupCommit:
         Raises:
             StoreUnavailable: others wrote all the time, or the disk is full; nothing happened.
         """
-        loop = asyncio.get_running_loop()
-        waiting = _Change(change, loop.create_future(), time.monotonic() + self._busy_seconds)
-        self._waiting.append(waiting)
+        waiting = Change(change, time.monotonic() + self._busy_seconds)
+        self._waiting.add(waiting)
         if self._work is None or self._work.done():
-            self._work = loop.create_task(self._commit_all(), context=contextvars.Context())
+            work = self._commit_all()
+            self._work = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
         try:
-            result: Result = await asyncio.shield(waiting.done)
+            result: Result = await waiting.done.wait()
         except asyncio.CancelledError:
-            if not waiting.begun and waiting.done.cancel():
-                raise
-            with suppress(Exception):
-                await finished(waiting.done)
+            waiting.taken_back = not waiting.begun
+            if not waiting.taken_back:
+                await waiting.done.wait_undeterred()
             raise
         return result
 
@@ -181,30 +153,35 @@ class GroupCommit:
 
     async def _commit_all(self) -> None:
         while self._waiting:
+            for _ in range(_ROUNDS):
+                await asyncio.sleep(0)
             try:
-                async with asyncio.timeout(self._patience()):
+                if self._turn.locked():
+                    async with asyncio.timeout(self._waiting.patience()):
+                        await self._turn.acquire()
+                else:
                     await self._turn.acquire()
             except TimeoutError:
-                self._refuse_waiting(StoreUnavailable())
+                self._waiting.refuse(StoreUnavailable())
                 continue
             try:
                 await self._commit_some()
             finally:
                 self._turn.release()
 
-    def _patience(self) -> float:
-        """Return for how many seconds the first one that waits may wait."""
-        return max(0.0, self._waiting[0].deadline - time.monotonic())
-
     async def _commit_some(self) -> None:
         try:
-            await self._begin(self._patience())
+            await self._begin(self._waiting.patience())
         except HsmkmsError as fault:
-            self._refuse_waiting(fault)
+            self._waiting.refuse(fault)
             return
-        group: list[_Change] = []
+        group: list[Change] = []
         try:
-            self._run_together(group)
+            if not self._run_together(group):
+                self._undo()
+                if len(group) > 1:
+                    self._waiting.put_back(group, guarded=True)
+                    return
             kept = [each.writing for each in group if each.fault is None and each.writing is not None]
             if kept:
                 self._removed = self._removed or any(each.removed for each in kept)
@@ -219,53 +196,47 @@ class GroupCommit:
             for each in group:
                 each.answer()
 
-    def _run_together(self, group: list[_Change]) -> None:
-        """Run changes that wait, each in a savepoint, and list those that have begun.
+    def _run_together(self, group: list[Change]) -> bool:
+        """Run changes that wait, and list those that have begun; False if the last of them left something to be undone.
 
         Raises:
             StoreUnavailable: the database ended the transaction of all.
         """
         connection = self._connected()
         driver = sqlite.driver_of(connection)
+        run = self._run_guarded if self._waiting.guarded else Change.begin
         end = time.monotonic() + _BUSY_SECONDS
         while self._waiting and len(group) < _MOST_TOGETHER and not (group and time.monotonic() > end):
-            change = self._waiting.popleft()
-            if change.done.cancelled():
+            change = self._waiting.take()
+            if change.taken_back:
                 continue
-            change.begun = True
             group.append(change)
-            driver.execute("SAVEPOINT change")
-            change.writing = SqlWriting(connection)
-            try:
-                change.outcome = change.context.run(change.run, change.writing)
-                if change.writing.failed:
-                    raise StoreUnavailable  # noqa: TRY301 - as if the change had not caught it
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked for the change
-                change.fault = error
-                if driver.in_transaction:
-                    driver.execute("ROLLBACK TO change")
+            whole = run(change, RememberingWriting(connection, self._known), driver)
             if not driver.in_transaction:
                 raise StoreUnavailable
-            driver.execute("RELEASE change")
+            if not whole:
+                return False
             if change.alone:
-                return
+                break
+        return True
 
-    def _refuse(self, group: Sequence[_Change], fault: HsmkmsError) -> None:
+    def _run_guarded(self, change: Change, writing: SqlWriting, driver: sqlite3.Connection) -> bool:
+        """Run a change in a savepoint, and undo it if it failed, so that nothing of it is left."""
+        driver.execute("SAVEPOINT change")
+        whole = change.begin(writing, driver)
+        if driver.in_transaction:
+            if not whole:
+                driver.execute("ROLLBACK TO change")
+                self._known.forget()
+            driver.execute("RELEASE change")
+        return True
+
+    def _refuse(self, group: Sequence[Change], fault: HsmkmsError) -> None:
         """Answer a group that was not committed; where it may be the fault of one of them, try each alone."""
         if isinstance(fault, InternalFault) and len(group) > 1:
-            for each in reversed(group):
-                each.begun, each.alone, each.fault = False, True, None
-                self._waiting.appendleft(each)
+            self._waiting.put_back(group, alone=True)
             return
         for each in group:
-            each.refuse(fault)
-
-    def _refuse_waiting(self, fault: HsmkmsError) -> None:
-        """Answer those whose time is over, and the first in any case: its time was waited for."""
-        now = time.monotonic()
-        self._waiting.popleft().refuse(fault)
-        for each in [each for each in self._waiting if each.deadline <= now]:
-            self._waiting.remove(each)
             each.refuse(fault)
 
     # --- the connection ------------------------------------------------------------------------------------
@@ -293,6 +264,7 @@ class GroupCommit:
                     if not sqlite.is_busy(error):
                         raise
                     await self._in_thread(_begin_after, self._connected(), seconds)
+                self._known.begin(driver)
             except Exception as error:
                 if not sqlite.is_busy(error):
                     self._drop()
@@ -313,12 +285,15 @@ class GroupCommit:
         if lost:
             raise StoreUnavailable
         connection = self._connected()
+        self._known.require_current()
         self._chain.extend(SqlReading(connection), events)
+        self._known.told()
         with TRANSLATED:
             await self._in_thread(sqlite.driver_of(connection).execute, "COMMIT")
 
     def _undo(self) -> None:
         """End the transaction, if there still is one; what cannot be undone is closed."""
+        self._known.forget()
         if self._connection is None:
             return
         try:
@@ -336,10 +311,14 @@ class GroupCommit:
             connection.close()
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
-        future = asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-        if asyncio.current_task() is self._work:
-            return await undeterred(future)  # or nobody would answer those whose changes have begun
-        return await finished(future)
+        completion = begun_in(self._thread, work, *arguments)
+        try:
+            return await completion.wait()
+        except asyncio.CancelledError:
+            await completion.wait_undeterred()
+            if asyncio.current_task() is self._work:  # nobody else would answer those whose changes have begun
+                return await completion.wait()
+            raise
 
 
 def _begin_after(connection: Connection, seconds: float) -> None:

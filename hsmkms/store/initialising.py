@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hsmkms.core.custody import SEALING_ROLES
 from hsmkms.core.errors import StoreUnusable
-from hsmkms.store import queries
+from hsmkms.store import counting, queries
 from hsmkms.store.rows import deployment_of, deployment_values, object_values
 
 if TYPE_CHECKING:
-    from hsmkms.core.custody import Deployment
+    from collections.abc import Sequence
+
+    from hsmkms.core.custody import CustodyObject, Deployment
     from hsmkms.core.events import Event
     from hsmkms.store.reading import SqlReading
     from hsmkms.store.writing import SqlWriting
@@ -35,7 +38,7 @@ def plan_into(writing: SqlWriting, plan: Deployment) -> None:
 
 
 class SqlInitialising:
-    """`core.ports.Initialising` over the transaction that holds the exclusive lock; only `mark_ready` writes in it."""
+    """`core.ports.Initialising` over the transaction that holds the exclusive lock."""
 
     def __init__(self, writing: SqlWriting, deployment: Deployment) -> None:
         """Initialise `deployment` in the transaction `writing`."""
@@ -58,13 +61,54 @@ class SqlInitialising:
         self._writing.run(queries.MAKE_READY)
         for each in deployment.objects:
             values = object_values(each)
-            self._writing.run(
-                queries.PROVE_OBJECT,
-                {"this": values["role"], "challenge": values["challenge"], "answer": values["answer"]},
-            )
+            found_out = {name: values[name] for name in ("challenge", "answer", "transferable")}
+            self._writing.run(queries.PROVE_OBJECT, {"this": values["role"], **found_out})
         self._writing.append(event)
         self._deployment = replace(deployment, ready=True)
 
+    async def add_sealing_keys(self, made: Sequence[CustodyObject], event: Event) -> None:
+        """Record the proved sealing keys of the next version: from the instant of `event` on they seal.
+
+        Raises:
+            StoreUnusable: the deployment is not ready, or has this version or a later one, or `made` is not one proved
+                key for each role.
+        """
+        (version, *others) = {each.version for each in made} or {0}
+        whole = not others and sorted(each.role for each in made) == sorted(SEALING_ROLES)
+        if not whole or not all(each.proved for each in made):
+            raise StoreUnusable("Other sealing keys were made than a version has; run 'hsmkms sealing rotate' again.")
+        if not self._deployment.ready or version <= self._deployment.sealing_version:
+            raise StoreUnusable(f"The deployment is not ready for sealing keys of version {version}.")
+        added = [replace(each, made_at=event.at) for each in made]
+        self._writing.run(queries.ADD_OBJECTS, [object_values(each) for each in added])
+        self._writing.append(event)
+        self._deployment = replace(self._deployment, objects=_ordered(*self._deployment.objects, *added))
+
+    async def remove_sealing_keys(self, version: int, event: Event) -> None:
+        """Forget the sealing keys of a version.
+
+        Raises:
+            StoreUnusable: it is the newest, there is none, or something is sealed under it still.
+        """
+        left = [each for each in self._deployment.objects if each.role not in SEALING_ROLES or each.version != version]
+        if len(left) == len(self._deployment.objects):
+            raise StoreUnusable(f"There are no sealing keys of version {version}.")
+        if version == self._deployment.sealing_version:
+            raise StoreUnusable(f"Version {version} is the newest: what is sealed now is sealed under it.")
+        under = counting.sealed_counts(self._writing).get(version)
+        if under is not None:
+            raise StoreUnusable(
+                f"Under version {version} there still are the material of {under.materials} keys and {under.pairs} "
+                "wrapping pairs: nothing could open them any more."
+            )
+        self._writing.run(queries.REMOVE_SEALING_KEYS, {"this": version})
+        self._writing.append(event)
+        self._deployment = replace(self._deployment, objects=tuple(left))
+
 
 def _identity(deployment: Deployment) -> tuple[object, ...]:
-    return (deployment.deployment_id, *sorted((each.role, each.object_id) for each in deployment.objects))
+    return (deployment.deployment_id, *sorted((each.role, each.version, each.object_id) for each in deployment.objects))
+
+
+def _ordered(*objects: CustodyObject) -> tuple[CustodyObject, ...]:
+    return tuple(sorted(objects, key=lambda each: (each.role, each.version)))

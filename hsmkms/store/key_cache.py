@@ -11,7 +11,6 @@ Laws:
 from __future__ import annotations
 
 import time
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -64,7 +63,7 @@ class KeyCache:
         self._seconds = seconds
         self._most = most
         self._known: dict[KeyId, tuple[float, KnownKey]] = {}
-        self._changing: Counter[KeyId] = Counter()
+        self._changing: dict[KeyId, int] = {}
         self._asking: dict[KeyId, set[object]] = {}
 
     def find(self, account: AccountName, key_id: KeyId, *, tagged: bool) -> KnownKey | None:
@@ -106,12 +105,15 @@ class KeyCache:
         """Forget keys that are changed within the block, at its beginning and at its end."""
         changing = set(key_ids)
         self._forget(changing)
-        self._changing.update(changing)
+        for key_id in changing:
+            self._changing[key_id] = self._changing.get(key_id, 0) + 1
         try:
             yield
         finally:
-            self._changing.subtract(changing)
-            self._changing += Counter()  # without those that are not changing any more
+            for key_id in changing:
+                self._changing[key_id] -= 1
+                if not self._changing[key_id]:
+                    del self._changing[key_id]
             self._forget(changing)
 
     def _forget(self, key_ids: Iterable[KeyId]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def to_newest(connection: Connection, *, empty: bool) -> None:
     """Bring the schema to the newest revision, within the transaction of `connection`.
 
-    There is no PostgreSQL database older than revision 0006: an `empty` one is given the newest tables at once, and
+    There is no PostgreSQL database older than revision 0005: an `empty` one is given the newest tables at once, and
     only revisions that come after need to know PostgreSQL.
     """
     if connection.dialect.name == "postgresql" and empty:

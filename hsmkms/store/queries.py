@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from hsmkms.core.custody import SEALING_ROLES
 from hsmkms.core.keys import KeyState
 from hsmkms.store.only_bytes import OnlyBytes
 from hsmkms.store.schema import (
@@ -70,6 +71,11 @@ COUNT_KEYS: Final = (
     select(func.count())
     .select_from(KEYS)
     .where(KEYS.c.account == bindparam("account"), or_(KEYS.c.deletion_due.is_(None), KEYS.c.deletion_due > NOW))
+)
+SEALED_BELOW: Final = (
+    ANY_KEY.where(MATERIALS.c.sealing_version < bindparam("version"), MATERIALS.c.key_id > bindparam("after"))
+    .order_by(MATERIALS.c.key_id)
+    .limit(LIMIT)
 )
 EXPIRED_KEYS: Final = ANY_KEY.where(MATERIALS.c.valid_to <= NOW).order_by(MATERIALS.c.valid_to).limit(LIMIT)
 
@@ -275,11 +281,15 @@ NODES: Final = select(EVENTS.c.node).union(select(AUDIT_SEALS.c.node)).order_by(
 # --- the deployment --------------------------------------------------------------------------------------
 
 DEPLOYMENT_ROW: Final = select(DEPLOYMENT)
-OBJECT_ROWS: Final = select(CUSTODY_OBJECTS).order_by(CUSTODY_OBJECTS.c.role)
+OBJECT_ROWS: Final = select(CUSTODY_OBJECTS).order_by(CUSTODY_OBJECTS.c.role, CUSTODY_OBJECTS.c.version)
 ADD_DEPLOYMENT: Final = insert(DEPLOYMENT)
 ADD_OBJECTS: Final = insert(CUSTODY_OBJECTS)
 MAKE_READY: Final = update(DEPLOYMENT).values(ready=True)
 PROVE_OBJECT: Final = update(CUSTODY_OBJECTS).where(CUSTODY_OBJECTS.c.role == bindparam("this"))
+REMOVE_SEALING_KEYS: Final = delete(CUSTODY_OBJECTS).where(
+    CUSTODY_OBJECTS.c.role.in_([each.value for each in SEALING_ROLES]),
+    CUSTODY_OBJECTS.c.version == bindparam("this"),
+)
 
 
 def compare_and_swap(table: Table) -> Any:  # noqa: ANN401 - the type of an update of untyped columns

@@ -38,6 +38,7 @@ class SqlReading:
         """Read through `connection`, which is in a transaction."""
         self.connection = connection
         self.failed = False
+        self._driver = prepared.driver_of(connection)
 
     def key(self, account: AccountName, key_id: KeyId) -> Key | None:
         """Return the account's key of this id."""
@@ -137,8 +138,13 @@ class SqlReading:
         Raises:
             AliasTaken, StoreUnavailable, InternalFault: as `run`.
         """
-        with self._judged():
-            return prepared.run(self.connection, statement, parameters)
+        if self.failed:
+            raise StoreUnavailable
+        try:
+            return prepared.run(self.connection, self._driver, statement, parameters)
+        except BaseException:
+            with self._judged():
+                raise
 
     @contextmanager
     def _judged(self) -> Iterator[None]:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from hsmkms.core.credentials import EVERY_KEY, Credential, KeyScope, Role
 from hsmkms.core.custody import CustodyObject, CustodyRole, Deployment
+from hsmkms.core.errors import InternalFault
 from hsmkms.core.ids import Account
 from hsmkms.core.keys import Key, KeyUsage, Material, Origin
 from hsmkms.core.material import Edition, Fingerprint
 from hsmkms.core.ports import Tombstone
+from hsmkms.core.records import split_head
 from hsmkms.core.tickets import Pair, Spending, Ticket, TicketState
 from hsmkms.core.wrapping import WrappingAlgorithm
 
@@ -75,6 +77,7 @@ def material_values(material: Material) -> dict[str, object]:
         "brought_at": material.brought_at,
         "valid_to": material.valid_to,
         "ticket_id": material.ticket_id,
+        "sealing_version": _sealing_version(material.record),
     }
 
 
@@ -175,6 +178,18 @@ def pair_values(pair: Pair) -> dict[str, object]:
     }
 
 
+def pair_secret_values(record: bytes) -> dict[str, object]:
+    """Return the row of a pair's private half, but for the pair's id."""
+    return {"record": record, "sealing_version": _sealing_version(record)}
+
+
+def _sealing_version(record: bytes) -> int:
+    try:
+        return split_head(record)[0]
+    except ValueError as error:  # no host makes such a record
+        raise InternalFault from error
+
+
 def account_of(row: Row[Any]) -> Account:
     """Return the account of a row."""
     return Account(row.number, row.name)
@@ -245,7 +260,15 @@ def deployment_values(deployment: Deployment) -> dict[str, object]:
 
 def object_of(row: Row[Any]) -> CustodyObject:
     """Return the long-lived object of a row."""
-    return CustodyObject(CustodyRole(row.role), row.object_id, row.challenge, row.answer)
+    return CustodyObject(
+        role=CustodyRole(row.role),
+        object_id=row.object_id,
+        challenge=row.challenge,
+        answer=row.answer,
+        version=row.version,
+        transferable=row.transferable,
+        made_at=row.made_at,
+    )
 
 
 def object_values(custody_object: CustodyObject) -> dict[str, object]:
@@ -255,4 +278,7 @@ def object_values(custody_object: CustodyObject) -> dict[str, object]:
         "object_id": custody_object.object_id,
         "challenge": custody_object.challenge,
         "answer": custody_object.answer,
+        "version": custody_object.version,
+        "transferable": custody_object.transferable,
+        "made_at": custody_object.made_at,
     }

@@ -3,7 +3,7 @@
 | table | one row is |
 |---|---|
 | deployment | what this database and its token are to each other; there is at most one row |
-| custody_objects | a long-lived object in the token, with its known answer |
+| custody_objects | a long-lived object in the token, with its known answer; of a sealing key, one for each version |
 | accounts | a tenant; its number is what integer fields of an API show and is never given twice |
 | credentials | an access id, what proves it (a sealed secret, or the SHA-256 of an auth token), and what it may do |
 | keys | a customer's key; outlives its material, and keeps the fingerprint |
@@ -69,6 +69,11 @@ def _revision() -> Column[int]:
     return Column("revision", BigInteger, nullable=False)
 
 
+def _sealing_version() -> Column[int]:
+    """Which version of the sealing keys the row's record is under: its head says so, and nothing else decides it."""
+    return Column("sealing_version", Integer, nullable=False, server_default=text("1"))
+
+
 DEPLOYMENT: Final = Table(
     "deployment",
     METADATA,
@@ -85,9 +90,12 @@ CUSTODY_OBJECTS: Final = Table(
     "custody_objects",
     METADATA,
     Column("role", String(32), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False, server_default=text("1")),
     Column("object_id", LargeBinary, nullable=False, unique=True),
     Column("challenge", LargeBinary, nullable=False),
     Column("answer", LargeBinary, nullable=False),
+    Column("transferable", Boolean, nullable=False, server_default=text("false")),
+    _instant("made_at", nullable=True),
 )
 
 ACCOUNTS: Final = Table(
@@ -165,9 +173,12 @@ MATERIALS: Final = Table(
     _instant("brought_at"),
     _instant("valid_to", nullable=True),
     Column("ticket_id", String(36), nullable=True),
+    _sealing_version(),
 )
 _EXPIRING: Final = MATERIALS.c.valid_to.is_not(None)
 Index("expiring", MATERIALS.c.valid_to, sqlite_where=_EXPIRING, postgresql_where=_EXPIRING)
+# Not by key id, too: what is new goes to one end of it, in the order of the rows, and costs an import next to nothing.
+Index("sealing_version", MATERIALS.c.sealing_version)
 
 PAIRS: Final = Table(
     "pairs",
@@ -199,6 +210,7 @@ PAIR_SECRETS: Final = Table(
     METADATA,
     Column("pair_id", String(36), ForeignKey(PAIRS.c.pair_id), primary_key=True),
     Column("record", LargeBinary, nullable=False),
+    _sealing_version(),
 )
 
 TICKETS: Final = Table(

@@ -185,6 +185,11 @@ def is_passing(error: BaseException) -> bool | None:
     return code in _PASSING
 
 
+def is_databases_own(error: BaseException) -> bool:
+    """Tell whether SQLite itself raised an error, and not its driver, whose sentence may quote a value."""
+    return isinstance(error, sqlite3.Error) and _primary_code(error) is not None
+
+
 def why_unusable(error: BaseException) -> str | None:
     """Return what is wrong with a file that could not be opened; None if it is not the file."""
     code = _primary_code(error)

@@ -29,6 +29,7 @@ _LAST_INSTANT: Final = 253_402_300_799_999
 """9999-12-31, the last one that has a date of four digits for its year."""
 _LAST_SEQUENCE: Final = 2**63 - 1
 _VALUES: Final = (str, int, bool, type(None))
+_DETAIL: Final = json.JSONEncoder(sort_keys=True)
 
 
 class _Statements(NamedTuple):
@@ -141,7 +142,7 @@ def event_values(node: str, event: Event, digest: bytes) -> dict[str, object]:
 
 
 def _written(detail: Mapping[str, str | int | bool | None]) -> str:
-    return json.dumps(dict(detail), sort_keys=True)
+    return _DETAIL.encode(dict(detail))
 
 
 def seal_of(row: Row[Any]) -> AuditSeal:

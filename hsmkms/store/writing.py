@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from hsmkms.core.errors import ChangedMeanwhile
 from hsmkms.core.ids import Account
 from hsmkms.core.ports import Tombstone
+from hsmkms.core.replacing import replaced
 from hsmkms.store import queries
 from hsmkms.store.reading import SqlReading
 from hsmkms.store.rows import (
@@ -15,6 +15,7 @@ from hsmkms.store.rows import (
     credential_values,
     key_values,
     material_values,
+    pair_secret_values,
     pair_values,
     tag_values,
     ticket_values,
@@ -58,12 +59,12 @@ class SqlWriting(SqlReading):
         Raises:
             AliasTaken: another key of the account has its alias.
         """
-        self.run(queries.ADD_KEY, key_values(key))
+        self.quick(queries.ADD_KEY, key_values(key))
         self.changed.add(key.key_id)
         if key.material is not None:
             self.quick(queries.ADD_MATERIAL, {"key_id": key.key_id, **material_values(key.material)})
         if tags:
-            self.run(queries.ADD_TAGS, tag_values(key.key_id, tags))
+            self.quick(queries.ADD_TAGS, tag_values(key.key_id, tags))
 
     def replace_key(self, old: Key, new: Key) -> Key:
         """Replace a key; material that `new` does not hold any more is removed from the database."""
@@ -74,7 +75,7 @@ class SqlWriting(SqlReading):
             self.removed = True
         if after is None:
             if before is not None:
-                self.run(queries.REMOVE_MATERIAL, {"this": old.key_id})
+                self.quick(queries.REMOVE_MATERIAL, {"this": old.key_id})
         elif before is None:
             self.quick(queries.ADD_MATERIAL, {"key_id": old.key_id, **material_values(after)})
         elif before != after:
@@ -111,9 +112,9 @@ class SqlWriting(SqlReading):
 
     def add_pair(self, pair: Pair) -> None:
         """Insert a pair."""
-        self.run(queries.ADD_PAIR, pair_values(pair))
+        self.quick(queries.ADD_PAIR, pair_values(pair))
         if pair.record is not None:
-            self.run(queries.ADD_PAIR_SECRET, {"pair_id": pair.pair_id, "record": pair.record})
+            self.quick(queries.ADD_PAIR_SECRET, {"pair_id": pair.pair_id, **pair_secret_values(pair.record)})
 
     def replace_pair(self, old: Pair, new: Pair) -> Pair:
         """Replace a pair; a private half that `new` does not hold any more is removed from the database."""
@@ -123,11 +124,11 @@ class SqlWriting(SqlReading):
             self.removed = True
         if after is None:
             if before is not None:
-                self.run(queries.REMOVE_PAIR_SECRET, {"this": old.pair_id})
+                self.quick(queries.REMOVE_PAIR_SECRET, {"this": old.pair_id})
         elif before is None:
-            self.run(queries.ADD_PAIR_SECRET, {"pair_id": old.pair_id, "record": after})
+            self.quick(queries.ADD_PAIR_SECRET, {"pair_id": old.pair_id, **pair_secret_values(after)})
         elif before != after:
-            self.run(queries.REPLACE_PAIR_SECRET, {"this": old.pair_id, "record": after})
+            self.quick(queries.REPLACE_PAIR_SECRET, {"this": old.pair_id, **pair_secret_values(after)})
         return written
 
     def ensure_account(self, name: AccountName) -> Account:
@@ -164,7 +165,7 @@ class SqlWriting(SqlReading):
         old: Revised,
         new: Revised,
     ) -> Revised:
-        written = replace(new, revision=old.revision + 1)
+        written = replaced(new, revision=old.revision + 1)
         before, after = values(old), values(written)
         # Only what differs, so that the indices on all the rest are left alone.
         changes = {column: value for column, value in after.items() if value != before[column]}

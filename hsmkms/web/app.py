@@ -95,8 +95,7 @@ class App:
         """Answer one request and write its log line."""
         started = time.monotonic()
         request_id = _new_request_id()
-        # The server runs each request in a task of its own: nothing has to be reset.
-        REQUEST_ID.set(request_id)
+        REQUEST_ID.set(request_id)  # the next request of this connection sets its own
         reply = await self._reply(request, request_id)
         seconds, facts = time.monotonic() - started, reply.facts
         if "health" not in facts:

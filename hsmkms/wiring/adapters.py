@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.audit.chain import link
-from hsmkms.core.errors import StoreUnusable
 from hsmkms.core.ids import MILLISECONDS_PER_SECOND, Instant
 from hsmkms.core.metering import UNMETERED
 from hsmkms.hsm.settings import HostSettings
@@ -16,9 +15,9 @@ from hsmkms.wiring import pins
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from hsmkms.config import Settings
-    from hsmkms.core.custody import Deployment
     from hsmkms.core.metering import Meter
     from hsmkms.hsm.settings import HostPurpose
     from hsmkms.store.database import SqlStore
@@ -47,8 +46,8 @@ class LoopTimer:
         await asyncio.sleep(max(0.0, seconds - time.monotonic()))
 
 
-def host_settings(settings: Settings, purpose: HostPurpose) -> HostSettings:
-    """Return what a host is told when it is started.
+def host_settings(settings: Settings, purpose: HostPurpose, so_pin_file: Path | None = None) -> HostSettings:
+    """Return what a host is told when it is started; `so_pin_file` is for one that transfers.
 
     Raises:
         ConfigurationInvalid: the PIN is a credential of systemd's, and there is none.
@@ -61,6 +60,7 @@ def host_settings(settings: Settings, purpose: HostPurpose) -> HostSettings:
         pin_file=None if pin_file is None else str(pin_file),
         pin_fd=hsm.pin_fd,
         pin_key=pins.pin_key(hsm),
+        so_pin_file=None if so_pin_file is None else str(so_pin_file),
         edition=settings.edition,
         initialize_args=hsm.initialize_args,
         sessions=hsm.sessions_per_host,
@@ -103,15 +103,3 @@ async def claimed_node(settings: Settings) -> AsyncIterator[NodeClaim]:
         yield claim
     finally:
         await claim.give_up()
-
-
-async def ready_deployment(store: SqlStore) -> Deployment:
-    """Return the deployment of the database.
-
-    Raises:
-        StoreUnusable: `init` was never run to its end.
-    """
-    deployment = await store.deployment()
-    if deployment is None or not deployment.ready:
-        raise StoreUnusable("The database does not belong to an initialised deployment; run 'hsmkms init'.")
-    return deployment

@@ -22,8 +22,9 @@ from hsmkms import __version__
 from hsmkms.core.errors import BackupUnusable, ChangedMeanwhile
 from hsmkms.core.ids import MILLISECONDS_PER_SECOND
 from hsmkms.hsm import softhsm, token_copy
+from hsmkms.service.deploying import ready_deployment
 from hsmkms.wiring import backup_folder
-from hsmkms.wiring.adapters import STORE_BUSY_SECONDS, SystemClock, opened_store, ready_deployment
+from hsmkms.wiring.adapters import STORE_BUSY_SECONDS, SystemClock, opened_store
 from hsmkms.wiring.backup_folder import Manifest
 from hsmkms.wiring.commands import attached
 

@@ -14,13 +14,15 @@ from hsmkms.hsm.client import HostPool, PoolLimits
 from hsmkms.hsm.settings import HostPurpose
 from hsmkms.hsm.spawn import spawn_host
 from hsmkms.service import deploying
+from hsmkms.service.deploying import ready_deployment
 from hsmkms.service.due_time import begin
 from hsmkms.wiring import pins
-from hsmkms.wiring.adapters import SystemClock, host_settings, opened_store, ready_deployment
+from hsmkms.wiring.adapters import SystemClock, host_settings, opened_store
 from hsmkms.wiring.boot_clock import ClockFile, SystemBootClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from hsmkms.config import Settings
     from hsmkms.core.custody import CustodyObject, Deployment
@@ -61,6 +63,7 @@ class InspectedKey:
 class Examination:
     """What `doctor` finds out."""
 
+    deployment: Deployment
     report: TokenReport
     protection: HostProtection
 
@@ -84,9 +87,12 @@ async def attached(settings: Settings, store: SqlStore) -> AsyncIterator[HostPoo
 
 
 @asynccontextmanager
-async def _host(settings: Settings, purpose: HostPurpose) -> AsyncIterator[tuple[HostProcess, TokenDescription]]:
+async def _host(
+    settings: Settings, purpose: HostPurpose, so_pin_file: Path | None = None
+) -> AsyncIterator[tuple[HostProcess, TokenDescription]]:
     """Run a host that has logged in, for as long as the block runs."""
-    process = await spawn_host(host_settings(pins.taken(settings), purpose), f"{purpose.value}-host")
+    told = host_settings(pins.taken(settings), purpose, so_pin_file)
+    process = await spawn_host(told, f"{purpose.value}-host")
     try:
         yield process, await process.ready()
     finally:
@@ -96,9 +102,15 @@ async def _host(settings: Settings, purpose: HostPurpose) -> AsyncIterator[tuple
 
 
 @asynccontextmanager
-async def _channel(settings: Settings, purpose: HostPurpose) -> AsyncIterator[tuple[HostChannel, TokenDescription]]:
-    """Run a host for as long as the block runs, to speak to it alone; it is still to be attached."""
-    async with _host(settings, purpose) as (process, token), _opened(process) as channel:
+async def channel_to(
+    settings: Settings, purpose: HostPurpose, so_pin_file: Path | None = None
+) -> AsyncIterator[tuple[HostChannel, TokenDescription]]:
+    """Run a host for as long as the block runs, to speak to it alone; it is still to be attached.
+
+    Raises:
+        PinRefused: the token refused a PIN.
+    """
+    async with _host(settings, purpose, so_pin_file) as (process, token), _opened(process) as channel:
         yield channel, token
 
 
@@ -111,33 +123,58 @@ async def _opened(process: HostProcess) -> AsyncIterator[HostChannel]:
         await channel.close()
 
 
-class _InitHost:
+class InitHost:
     """`core.ports.Custodian` over a host that was started for `init`."""
 
-    def __init__(self, channel: HostChannel, token_serial: str) -> None:
+    def __init__(self, channel: HostChannel, token_serial: str, *, replace_unknown: bool = False) -> None:
+        """Take a host's channel; `replace_unknown`: what has the label of what it is to make is destroyed first."""
         self._channel = channel
+        self._replace_unknown = replace_unknown
         self.token_serial = token_serial
 
     async def make_objects(self, deployment: Deployment) -> tuple[CustodyObject, ...]:
+        """See `core.ports.Custodian`."""
         return await self._channel.initialise(deployment)
 
     async def prove_objects(self, deployment: Deployment) -> None:
+        """See `core.ports.Custodian`."""
         await self._channel.attach(deployment)
 
+    async def make_sealing_keys(
+        self, deployment: Deployment, planned: tuple[CustodyObject, ...]
+    ) -> tuple[CustodyObject, ...]:
+        """See `core.ports.Custodian`."""
+        return await self._channel.make_sealing_keys(deployment, planned, replace_unknown=self._replace_unknown)
 
-async def initialise(settings: Settings) -> Initialised:
+    async def destroy_sealing_keys(self, deployment: Deployment, retired: tuple[CustodyObject, ...]) -> None:
+        """See `core.ports.Custodian`."""
+        await self._channel.destroy_sealing_keys(deployment, retired)
+
+
+@asynccontextmanager
+async def init_host(settings: Settings, *, replace_unknown: bool = False) -> AsyncIterator[InitHost]:
+    """Run a host that may make and destroy long-lived objects, for as long as the block runs."""
+    async with channel_to(settings, HostPurpose.INIT) as (channel, token):
+        yield InitHost(channel, token.serial, replace_unknown=replace_unknown)
+
+
+async def initialise(settings: Settings, *, transferable: bool = False) -> Initialised:
     """Make the database and the token's objects if they were never made, and bring an older schema up to date.
+
+    Args:
+        settings: what is to be served.
+        transferable: whether what the sealing keys seal can be sealed anew under a later version.
 
     Raises:
         OperatorFault: token or database are not what the deployment needs; nothing was made in the token.
     """
     from hsmkms.store.versions import upgrade  # noqa: PLC0415 - SQLAlchemy, as in `adapters`
 
-    async with _channel(settings, HostPurpose.INIT) as (channel, token):
+    async with init_host(settings) as host:
         upgraded = await upgrade(settings.store.url)
         async with opened_store(settings) as store:
-            host = _InitHost(channel, token.serial)
-            if await deploying.initialise(store, host, SystemClock(), settings.edition):
+            clock, edition = SystemClock(), settings.edition
+            if await deploying.initialise(store, host, clock, edition, transferable=transferable):
                 begin(SystemClock(), SystemBootClock(), ClockFile.beside(settings))
                 return Initialised.MADE
     return Initialised.UPGRADED if upgraded else Initialised.NOTHING
@@ -172,4 +209,4 @@ async def examine(settings: Settings) -> Examination:
     async with _host(settings, HostPurpose.SERVE) as (process, _), _opened(process) as channel:
         await channel.attach(deployment)
         assert process.protection is not None  # noqa: S101 - it is ready
-        return Examination(await channel.probe(), process.protection)
+        return Examination(deployment, await channel.probe(), process.protection)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from hsmkms.service.auth_tokens import AuthTokenUseCases
 from hsmkms.service.credentials import CredentialUseCases
+from hsmkms.service.deploying import ready_deployment
 from hsmkms.service.rows import existing_credential
 from hsmkms.service.withdrawing import switch_credential
-from hsmkms.wiring.adapters import SystemClock, opened_store, ready_deployment
+from hsmkms.wiring.adapters import SystemClock, opened_store
 from hsmkms.wiring.commands import attached
 
 if TYPE_CHECKING:

@@ -78,13 +78,20 @@ class _Rule:
     """Whether it belongs to the user of the database's server, who is believed as the database is."""
 
 
-def look(settings: Settings, config_path: Path) -> tuple[FileFinding, ...]:
+def look(settings: Settings, config_path: Path, so_pin_file: Path | None = None) -> tuple[FileFinding, ...]:
     """Return what there is to say of every file that is there, and of the folders above where there is something to do.
+
+    Args:
+        settings: what is served.
+        config_path: the file they are from.
+        so_pin_file: the security officer's, where a command was given it.
 
     Raises:
         ConfigurationInvalid: the PIN is a credential of systemd's, and there is none.
     """
     rules = tuple(_rules(settings, config_path))
+    if so_pin_file is not None:
+        rules += (_Rule("security officer's PIN file", so_pin_file.absolute(), _OTHERS_ANY),)
     files = tuple(finding for rule in rules if (finding := _finding(rule)) is not None)
     named = [(rule.what, rule.path) for rule in rules]
     database = database_of(settings.store.url)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from hsmkms.audit.verification import require_initialised
 from hsmkms.service import verifying
-from hsmkms.wiring.adapters import opened_store, ready_deployment
+from hsmkms.service.deploying import ready_deployment
+from hsmkms.wiring.adapters import opened_store
 from hsmkms.wiring.commands import attached
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from hsmkms.core.keys import FIRST_GENERATION, Key, KeyUsage, Material, Origin
 from hsmkms.hsm.client import HostPool
 from hsmkms.hsm.settings import HostPurpose
 from hsmkms.hsm.spawn import spawn_host
+from hsmkms.service.deploying import ready_deployment
 from hsmkms.wiring import pins
-from hsmkms.wiring.adapters import SystemClock, host_settings, opened_store, ready_deployment
+from hsmkms.wiring.adapters import SystemClock, host_settings, opened_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence

@@ -1,8 +1,8 @@
 """What every implementation of `core.ports.Store`, `DeploymentStore` and `Inspection` must do.
 
 A room that has one runs the suite by subclassing `StoreContract`, and those of `store_life_contract`,
-`store_lookup_contract`, `store_scope_contract`, `trail_contract` and `count_contract`, and giving them the fixtures
-`store` and `other`: two handles on one empty database.
+`store_lookup_contract`, `store_scope_contract`, `store_sealing_contract`, `trail_contract` and `count_contract`, and
+giving them the fixtures `store` and `other`: two handles on one empty database.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NOW = Instant(1_800_000_000_000)
 BEFORE, AFTER = Instant(NOW - 1), Instant(NOW + 1)
 OAEP = WrappingAlgorithm.RSAES_OAEP_SHA_256
 PAIR_ID = PairId("pair-1")
-RECORD = b"a record of \x00 bytes \xff"
+RECORD = b"\x01a record of \x00 bytes \xff"
 DIGEST = bytes(range(224, 256))
 SECONDS = 30
 """How long a test waits for what must happen soon."""
@@ -75,7 +75,7 @@ def material(record: bytes = RECORD, valid_to: int | None = None) -> Material:
 
 
 def pair(pair_id: str = PAIR_ID, *, account: AccountName = ALICE, opened_at: int = NOW) -> Pair:
-    return Pair(PairId(pair_id), account, OAEP, b"public", Instant(opened_at), b"private half")
+    return Pair(PairId(pair_id), account, OAEP, b"public", Instant(opened_at), b"\x01private half")
 
 
 def ticket(key_id: KeyId, *, pair_id: PairId = PAIR_ID, issued_at: int = NOW, deadline: int = AFTER) -> Ticket:
@@ -222,12 +222,12 @@ class KeyContract:
         assert await stored(store, seen) == written
 
     async def test_a_late_replacement_leaves_the_material_alone(self, store: WholeStore) -> None:
-        seen = replace(key(), material=material(b"present"))
+        seen = replace(key(), material=material(b"\x01present"))
         await put(store, seen)
 
         def replace_and_be_late(writing: Writing) -> Key:
             written = writing.replace_key(seen, seen.switched(on=False))
-            for late in (seen.without_material(), replace(seen, material=material(b"late"))):
+            for late in (seen.without_material(), replace(seen, material=material(b"\x01late"))):
                 with pytest.raises(ChangedMeanwhile):
                     writing.replace_key(seen, late)
             return written
@@ -235,8 +235,8 @@ class KeyContract:
         written = await store.write(replace_and_be_late)
         assert await stored(store, seen) == written
 
-    @pytest.mark.parametrize("before", [None, material(), material(b"other", AFTER)])
-    @pytest.mark.parametrize("after", [None, material(), material(b"other", AFTER), material(RECORD, AFTER)])
+    @pytest.mark.parametrize("before", [None, material(), material(b"\x01other", AFTER)])
+    @pytest.mark.parametrize("after", [None, material(), material(b"\x01other", AFTER), material(RECORD, AFTER)])
     async def test_material_follows_its_key(
         self, store: WholeStore, before: Material | None, after: Material | None
     ) -> None:
@@ -474,7 +474,7 @@ class PairContract:
         for closed, opened_at, record, states in itertools.product(
             (True, False),
             (BEFORE, NOW),
-            (b"private", None),
+            (b"\x01private", None),
             ((), (TicketState.ISSUED,), (TicketState.SPENT,), (TicketState.LAPSED, TicketState.ISSUED)),
         ):
             each = replace(

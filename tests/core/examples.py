@@ -30,11 +30,11 @@ def a_key(*, origin: Origin = Origin.EXTERNAL) -> Key:
 
 
 def sealed(seed: int) -> SealedMaterial:
-    return SealedMaterial(b"record %d" % seed, Fingerprint("cmac2-v1", b"fingerprint %d" % seed))
+    return SealedMaterial(b"\x01record %d" % seed, Fingerprint("cmac2-v1", b"fingerprint %d" % seed))
 
 
 def material(seed: int = 1, *, valid_to: Instant | None = None) -> Material:
-    return Material(b"record %d" % seed, NOW, valid_to, TicketId("ticket"))
+    return Material(b"\x01record %d" % seed, NOW, valid_to, TicketId("ticket"))
 
 
 def a_ticket(number: int = 1, *, now: Instant = NOW, most_attempts: int = 10) -> Ticket:
@@ -58,7 +58,7 @@ def a_pair(*, now: Instant = NOW) -> Pair:
         algorithm=WrappingAlgorithm.RSAES_OAEP_SHA_256,
         public_key=b"der",
         opened_at=now,
-        record=b"private half",
+        record=b"\x01private half",
     )
 
 

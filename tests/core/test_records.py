@@ -73,3 +73,46 @@ def test_each_kind_of_record_has_an_identity_of_its_own_even_for_the_same_names(
 def test_a_generation_out_of_range_is_refused_rather_than_cut_off(generation: int) -> None:
     with pytest.raises(OverflowError):
         RecordIdentity(RecordKind.MATERIAL, "a", "b", Edition.FIPS, generation).canonical()
+
+
+VERSIONS = st.integers(1, records.MOST_VERSION)
+
+
+@given(VERSIONS, st.binary(max_size=8))
+@example(1, b"\2\0\0\0\2")
+@example(2, b"")
+@example(records.MOST_VERSION, b"\1")
+def test_a_head_says_its_version_whatever_is_behind_it(version: int, behind: bytes) -> None:
+    head = records.head_of(version)
+    assert records.split_head(head + behind) == (version, head)
+
+
+def test_what_was_sealed_before_there_were_versions_is_of_the_first_one() -> None:
+    assert records.head_of(1) == b"\1"
+
+
+@given(VERSIONS, VERSIONS)
+def test_no_head_is_the_beginning_of_another_version_s(one: int, other: int) -> None:
+    assert records.head_of(one).startswith(records.head_of(other)) == (one == other)
+
+
+@given(st.binary(max_size=6))
+@example(b"")
+@example(b"\2")
+@example(b"\2\0\0\0")
+@example(b"\2\0\0\0\0")
+@example(b"\2\0\0\0\1")
+@example(b"\2\x80\0\0\0")
+@example(b"\3\0\0\0\2")
+def test_whatever_begins_otherwise_is_no_record(record: bytes) -> None:
+    try:
+        version, head = records.split_head(record)
+    except ValueError:
+        assert not record.startswith(b"\1")
+        tail = record[1:5]
+        of_a_version = record.startswith(b"\2") and len(tail) == 4
+        assert not (of_a_version and 1 < int.from_bytes(tail, "big") <= records.MOST_VERSION)
+    else:
+        assert record.startswith(head)
+        assert head == records.head_of(version)
+        assert 1 <= version <= records.MOST_VERSION

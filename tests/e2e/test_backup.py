@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.e2e import deployment_page
 from tests.e2e.running import Instance, free_port, hsmkms, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.e2e.cloud_client import ImportParameters
     from tests.e2e.running import RunningService
     from tests.e2e.tencent_client import TencentClient
     from tests.postgres.server import PostgresServer
 
-PAGE: Final = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text()
-MAKE, RESTORE = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-(SQL,) = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-(SHOWN,) = re.findall(r"^```\n(made .*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+(MAKE,) = deployment_page.blocks("Backup", "sh")
+(RESTORE,) = deployment_page.blocks("Restore", "sh")
+(SQL,) = deployment_page.blocks("PostgreSQL", "sql")
+(SHOWN,) = deployment_page.blocks("Backup")
 SMALL: Final = "\n[import]\ntickets_per_pair = 1000\nready_pairs = 0\n"
 """A service that starts soon: it is started twice."""
 HEAD: Final = re.compile(r"(?:[a-z0-9-]+/)?[0-9]+:[0-9a-f]{64}")
@@ -44,24 +42,13 @@ class Place:
 
     def run(self, commands: str, head: str = "") -> str:
         """Run a block of the page, here, and return what it printed."""
-        for said, here in (
-            ("/etc/hsmkms", self.instance.folder),
-            ("/var/lib/hsmkms", self.instance.folder),
-            ("/var/backups/hsmkms", self.backups),
-            ("/media/pin", self.pin),
-        ):
-            commands = commands.replace(said, str(here))
-        done = subprocess.run(
-            ["sh", "-eu", "-c", HEAD.sub(head, commands)],
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
-        assert done.returncode == 0, (commands, done.stdout, done.stderr)
-        return done.stdout
+        places = {
+            "/etc/hsmkms": self.instance.folder,
+            "/var/lib/hsmkms": self.instance.folder,
+            "/var/backups/hsmkms": self.backups,
+            "/media/pin": self.pin,
+        }
+        return deployment_page.run(HEAD.sub(head, commands), places)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.torture)])

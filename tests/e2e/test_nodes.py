@@ -22,6 +22,7 @@ from hsmkms.service.credentials import CredentialUseCases
 from hsmkms.wiring.adapters import SystemClock, opened_store
 from hsmkms.wiring.commands import attached
 from hsmkms.wiring.credentials import rotate_credential, turn_credential
+from hsmkms.wiring.sealing import rotate_sealing_keys, transfer_material
 from tests.e2e.nodes import FIRST, code_of
 from tests.e2e.running import RunningService, hsmkms, until
 from tests.e2e.test_refusing_to_start import sentence_of
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 STATE_SECONDS: Final = 1.0
 """Within which a change of a key's state holds on every node."""
 CREDENTIAL_SECONDS: Final = 5.0
+ROTATION_SECONDS: Final = 5.0
+"""Each node looks once a second; while other tests run it may take longer to act."""
 SWEEP_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.1
 UNUSABLE: Final = 78
@@ -211,6 +214,45 @@ async def _two_credentials(settings: Settings, account: str, key_id: str) -> lis
 def _keys(issued: IssuedCredential) -> dict[str, str]:
     secret = issued.secret.reveal().decode()
     return {"account": issued.account, "secret_id": issued.access_id, "secret_key": secret}
+
+
+# --- the sealing keys --------------------------------------------------------------------------------------
+
+
+def until_followed(nodes: Nodes, version: int) -> None:
+    """Wait until every host of each node seals under a version."""
+
+    def followed() -> bool:
+        logs = [each.log_lines() for each in nodes.running]
+        return all(any(line.get("seals") == version for line in lines) for lines in logs)
+
+    until(followed, f"both nodes seal under version {version}", ROTATION_SECONDS)
+
+
+def test_all_nodes_go_along_when_the_sealing_keys_are_rotated(nodes: Nodes) -> None:
+    """From a first version that lets no material go, to one that does, and on to the next."""
+    one, other = nodes.clients()
+    settings = config.load(nodes.first.config)
+    made = []
+    for version in (1, 2, 3):
+        if version > 1:
+            asyncio.run(rotate_sealing_keys(settings, transferable=True, replace_unknown=False))
+            # At once, while the nodes may not have heard of it: each opens what the other seals.
+            for client, reader in both_ways(nodes):
+                assert reader.decrypt(client.encrypt(client.generated_key(), PLAINTEXT)) == PLAINTEXT
+            until_followed(nodes, version)
+        made.append(one.encrypt(one.generated_key(), PLAINTEXT))
+        key_id = other.external_key()
+        one.bring(key_id, secrets.token_bytes(32))
+        made.append(other.encrypt(key_id, PLAINTEXT))
+
+    under = "SELECT sealing_version, count(*) FROM materials GROUP BY sealing_version"
+    before = dict(nodes.ask(under))
+    done = asyncio.run(transfer_material(settings, nodes.first.folder / "so-pin", lambda _: None))
+    assert (done.resealed, len(done.not_transferable), done.broken) == (before[2], before[1], [])
+    assert dict(nodes.ask(under)) == {1: before[1], 3: before[2] + before[3]}
+    for client in (one, other):
+        assert [client.decrypt(each) for each in made] == [PLAINTEXT] * 6
 
 
 # --- who may be a node -------------------------------------------------------------------------------------

@@ -52,15 +52,14 @@ def slow_token(service: RunningService) -> Iterator[None]:
 
 
 @contextmanager
-def crowd_of(service: RunningService, number: int, key_id: str) -> Iterator[Crowd]:
-    """Let so many connections of the instance's own account encrypt during the block, and wait for their answers."""
+def crowd_of(service: RunningService, number: int, key_id: str) -> Iterator[tuple[Crowd, threading.Thread]]:
+    """Have a thread in which so many connections of the instance's own account encrypt, and wait for its end."""
     crowd = Crowd(service.endpoint)
     members = {"KeyId": key_id, "Plaintext": base64.b64encode(bytes(3000)).decode()}
     asking = crowd.ask(number, service.instance.credential(), "Encrypt", members)
     thread = threading.Thread(target=asyncio.run, args=(asking,))
-    thread.start()
     try:
-        yield crowd
+        yield crowd, thread
     finally:
         thread.join()
 
@@ -85,8 +84,9 @@ def test_what_is_too_much_is_refused_at_once_and_others_are_served_in_their_turn
         served.append(time.monotonic())
 
     turn = threading.Thread(target=encrypt)
-    with crowd_of(service, room + TOO_MANY, key_id) as crowd:
+    with crowd_of(service, room + TOO_MANY, key_id) as (crowd, asking):
         with slow_token(service):
+            asking.start()
             started = time.monotonic()
             until(lambda: crowd.codes()[BUSY] == TOO_MANY, "what finds no room is refused", PATIENCE_SECONDS - 1)
             assert crowd.codes() == {BUSY: TOO_MANY}

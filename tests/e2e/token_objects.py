@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from pkcs11 import Attribute
 
-from hsmkms.core.custody import CustodyRole
+from hsmkms.core.custody import CustodyObject, CustodyRole
 from hsmkms.core.material import Edition
 from hsmkms.hsm.host import logging_in, module, templates
 from hsmkms.hsm.host.session import TokenSession
@@ -72,8 +72,8 @@ def object_files(instance: Instance) -> list[Path]:
 def _make_like(session: TokenSession, one: Found) -> None:
     """Generate another key with the label, id and attributes of `one`."""
     label, object_id = str(session.read(one, Attribute.LABEL)), bytes(session.read(one, Attribute.ID))
-    role = next(role for role in CustodyRole if label.endswith(f" {role.value}"))
-    session.generate_secret(256, templates.custody(role, object_id, label, allowed_mechanisms=True))
+    role = next(role for role in CustodyRole if f" {role.value} " in f"{label} ")
+    session.generate_secret(256, templates.custody(CustodyObject(role, object_id), label, allowed_mechanisms=True))
 
 
 def _settings(path: Path) -> HostSettings:

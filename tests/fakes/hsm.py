@@ -25,17 +25,20 @@ from cryptography.hazmat.primitives.serialization import (
 
 from hsmkms.core import ciphertexts
 from hsmkms.core.ciphertexts import OF_EDITION, CipherAlgorithm, Ciphertext
+from hsmkms.core.custody import FIRST_VERSION
 from hsmkms.core.errors import (
     CiphertextInvalid,
     InternalFault,
     MaterialLengthWrong,
     MaterialUndecryptable,
+    NotTransferable,
     RecordBroken,
     TokenGaveNoAnswer,
 )
 from hsmkms.core.ids import PairId
 from hsmkms.core.material import Edition, Fingerprint, SealedMaterial
 from hsmkms.core.ports import DataKey, MaterialEvidence
+from hsmkms.core.records import RecordKind, head_of, split_head
 from hsmkms.core.secrets import Plaintext, SecretKey
 from hsmkms.core.tickets import FreshPair
 from hsmkms.core.wrapping import WRAPPING, WrappingAlgorithm
@@ -43,6 +46,7 @@ from hsmkms.core.wrapping import WRAPPING, WrappingAlgorithm
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from hsmkms.core.custody import Deployment
     from hsmkms.core.events import AuditHead
     from hsmkms.core.ports import HeldMaterial, ImportOrder
     from hsmkms.core.records import RecordIdentity
@@ -65,6 +69,9 @@ class FakeHsm:
         self.orders: list[ImportOrder] = []
         self.sealed: list[AuditHead] = []
         self.sick = False
+        self.sealing_version = FIRST_VERSION
+        self.retired: set[int] = set()
+        self.transferable = True
         self.before_judging: Callable[[], Awaitable[None]] = _nothing
         """Raise `TokenGaveNoAnswer` here for a host that dies before it has judged."""
         self.after_judging: Callable[[], Awaitable[None]] = _nothing
@@ -108,6 +115,19 @@ class FakeHsm:
     async def generate_material(self, owner: RecordIdentity) -> SealedMaterial:
         self._require_well()
         return self._sealed(owner, os.urandom(self.edition.material_bytes))
+
+    async def reseal_material(self, owner: RecordIdentity, record: bytes) -> SealedMaterial:
+        await self.before_judging()
+        self._require_well()
+        material = self._unseal(owner, record)
+        if not self.transferable:
+            raise NotTransferable
+        return self._sealed(owner, material)
+
+    async def adopt(self, deployment: Deployment) -> None:
+        self._require_well()
+        self.sealing_version = deployment.sealing_version
+        self.retired = set(range(FIRST_VERSION, self.sealing_version)) - {each.version for each in deployment.objects}
 
     async def inspect_material(self, owner: RecordIdentity, record: bytes) -> MaterialEvidence:
         self._require_well()
@@ -191,14 +211,21 @@ class FakeHsm:
         return AESGCM(self._unseal(material.owner, material.record))
 
     def _seal(self, identity: RecordIdentity, content: bytes) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._sealing.encrypt(nonce, content, identity.canonical())
+        head, nonce = head_of(self._version_of(identity)), os.urandom(_NONCE_BYTES)
+        return head + nonce + self._sealing.encrypt(nonce, content, head + identity.canonical())
 
     def _unseal(self, identity: RecordIdentity, record: bytes) -> bytes:
         try:
-            return self._sealing.decrypt(record[:_NONCE_BYTES], record[_NONCE_BYTES:], identity.canonical())
+            version, head = split_head(record)
+            if version in self.retired:
+                raise RecordBroken
+            nonce, sealed = record[len(head) :][:_NONCE_BYTES], record[len(head) + _NONCE_BYTES :]
+            return self._sealing.decrypt(nonce, sealed, head + identity.canonical())
         except (InvalidTag, ValueError) as error:
             raise RecordBroken from error
+
+    def _version_of(self, identity: RecordIdentity) -> int:
+        return FIRST_VERSION if identity.kind is RecordKind.CREDENTIAL else self.sealing_version
 
     def _fingerprint(self, owner: RecordIdentity, material: bytes) -> Fingerprint:
         bound = f"{owner.account}\0{owner.owner}\0{len(material)}\0".encode() + material

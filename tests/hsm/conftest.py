@@ -1,22 +1,39 @@
 from __future__ import annotations
 
+import json
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import pytest_asyncio
 
 from hsmkms.core.material import Edition
+from hsmkms.core.ports import HeldMaterial
+from hsmkms.core.records import split_head
+from hsmkms.core.secrets import Plaintext
 from hsmkms.hsm.client import HostPool, PoolLimits
+from hsmkms.hsm.host import outside
 from hsmkms.hsm.settings import HostPurpose
+from hsmkms.hsm.transferring import TransferHost
+from tests.contract.hsm_contract import HsmContract, owner_of
+from tests.contract.transferer_contract import SealedBefore
+from tests.faults.pkcs11_faults import SOURCE, Faults, compiled
 from tests.hsm import tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from hsmkms.core.custody import Deployment
+    from hsmkms.core.ports import MaterialEvidence
+    from hsmkms.hsm.channel import HostChannel
     from hsmkms.hsm.report import TokenReport
     from hsmkms.hsm.spawn import HostProcess
+
+
+FIPS: Final = Edition.FIPS
+SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True)
@@ -91,3 +108,107 @@ async def hosts(softhsm: tokens.TestToken, deployment: Deployment) -> AsyncItera
     for process in made.processes:
         process.kill()
         await process.wait()
+
+
+# --- sealing keys that were rotated --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """A token of which the sealing keys were rotated once, and material that was sealed before."""
+
+    token: tokens.TestToken
+    before: Deployment
+    after: Deployment
+    sealed: SealedBefore
+    evidence: MaterialEvidence
+
+
+async def rotated_once(folder: Path, *, transferable: bool) -> Rotated:
+    token = tokens.make_softhsm(folder)
+    before = await tokens.initialised(token, tokens.planned(FIPS, transferable=transferable))
+    owner, plaintext = owner_of(FIPS), Plaintext(b"before")
+    async with serving(token, before) as hosts:
+        order = await HsmContract.order(hosts.pool, owner, outside.throw_away(FIPS.material_bytes))
+        material = await hosts.pool.import_material(order)
+        evidence = await hosts.pool.inspect_material(owner, material.record)
+        ciphertext = await hosts.pool.encrypt(HeldMaterial(owner, material.record), plaintext, b"c")
+    sealed = SealedBefore(owner, material, ciphertext, plaintext)
+    after = await tokens.rotated(token, before, transferable=transferable)
+    return Rotated(token, before, after, sealed, evidence)
+
+
+@asynccontextmanager
+async def serving(token: tokens.TestToken, deployment: Deployment, **changed: object) -> AsyncIterator[Hosts]:
+    """Run a pool with one host."""
+    hosts = Hosts(token, deployment, PoolLimits(queue_seconds=SECONDS, verb_timeout_seconds=SECONDS))
+    try:
+        await hosts.add(**changed)
+        yield hosts
+    finally:
+        await hosts.pool.close()
+        for process in hosts.processes:
+            process.kill()
+            await process.wait()
+
+
+@asynccontextmanager
+async def transferring(rotated: Rotated, deployment: Deployment | None = None) -> AsyncIterator[TransferHost]:
+    token = rotated.token
+    async with tokens.channel_to(token, FIPS, HostPurpose.TRANSFER, so_pin_file=token.so_pin_file) as channel:
+        await channel.attach(deployment or rotated.after)
+        yield TransferHost(channel, SECONDS)
+
+
+def version_of(record: bytes) -> int:
+    return split_head(record)[0]
+
+
+def logged(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def transferable(tmp_path_factory: pytest.TempPathFactory) -> Rotated:
+    """Never changed again but by tests that add to it."""
+    return await rotated_once(tmp_path_factory.mktemp("transferable") / "token", transferable=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Rotated:
+    return await rotated_once(tmp_path_factory.mktemp("ordinary") / "token", transferable=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mover(transferable: Rotated) -> AsyncIterator[TransferHost]:
+    """A host that is attached to transfer."""
+    async with transferring(transferable) as host:
+        yield host
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def ahead(transferable: Rotated) -> AsyncIterator[HostPool]:
+    """Hosts that were attached after the rotation."""
+    async with serving(transferable.token, transferable.after, purpose=HostPurpose.OPERATE) as hosts:
+        yield hosts.pool
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def ordinary_ahead(ordinary: Rotated) -> AsyncIterator[HostPool]:
+    async with serving(ordinary.token, ordinary.after) as hosts:
+        yield hosts.pool
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def maker(ordinary: Rotated) -> AsyncIterator[HostChannel]:
+    """A host started for `init`."""
+    async with tokens.channel_to(ordinary.token, FIPS, HostPurpose.INIT) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="session")
+def faults(softhsm: tokens.TestToken, tmp_path_factory: pytest.TempPathFactory) -> Faults:
+    """SoftHSM's module, of which calls can be made to fail."""
+    made = Faults(tmp_path_factory.mktemp("faults"), Path(str(softhsm.settings["module"])))
+    compiled(SOURCE, made.library)
+    return made

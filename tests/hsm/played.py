@@ -36,8 +36,12 @@ class PlayedHost:
         assert self._writer is not None
         self._writer.write(content)
 
-    def answer(self, request: Request, answer: messages.Answer) -> None:
-        self.send(frames.frame(Reply(number=request.number, answer=answer)))
+    def answer(self, request: Request, answer: messages.Answer, microseconds: int | None = None) -> None:
+        self.send(frames.frame(Reply(number=request.number, answer=answer, microseconds=microseconds)))
+
+    def shut_down(self) -> None:
+        """End both directions at once; what was sent can still be read."""
+        self._theirs.shutdown(socket.SHUT_RDWR)
 
     def hang_up(self) -> None:
         if self._writer is not None:

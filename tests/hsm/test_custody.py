@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import struct
 import uuid
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,10 @@ from hsmkms.core.material import Edition
 from hsmkms.hsm.channel import HostChannel
 from hsmkms.hsm.settings import HostPurpose
 from tests.hsm import tokens
+from tests.hsm.tokens import channel_to
 from tests.hsm.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.hsm.tokens import TestToken
@@ -49,19 +48,6 @@ def set_boolean(path: Path, attribute: Attribute, *, value: bool) -> None:
         )
     assert content != path.read_bytes()
     path.write_bytes(content)
-
-
-@asynccontextmanager
-async def channel_to(
-    token: TestToken, edition: Edition = Edition.FIPS, purpose: HostPurpose = HostPurpose.SERVE
-) -> AsyncIterator[HostChannel]:
-    host = await tokens.start(token, edition, purpose=purpose)
-    channel = await HostChannel.open(host.name, host.socket)
-    try:
-        yield channel
-    finally:
-        await channel.close()
-        await host.wait()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from hsmkms.core.ciphertexts import MOST_CIPHERTEXT_BYTES, MOST_CONTEXT_BYTES, MOST_DATA_KEY_BYTES
-from hsmkms.core.custody import CustodyObject, CustodyRole
+from hsmkms.core.custody import SEALING_ROLES, CustodyObject, CustodyRole
 from hsmkms.core.material import Edition
 from hsmkms.core.records import RecordKind, of_credential, of_material
 from hsmkms.core.wrapping import WrappingAlgorithm
@@ -23,8 +23,8 @@ CREDENTIAL = Identity.of(of_credential("alice", "AKID", Edition.SM))  # type: ig
 HELD = Held(owner=OWNER, record=b"r")
 
 
-def place_of(**changed: bytes) -> Place:
-    item = CustodyItem(role=CustodyRole.MAC, object_id=bytes(16), challenge=b"", answer=b"")
+def place_of(**changed: bytes | int) -> Place:
+    item = CustodyItem.of(CustodyObject(CustodyRole.MAC, bytes(16)))
     objects = (structs.replace(item, **changed),)
     return Place(deployment_id="d", edition=Edition.FIPS, token_serial="s", objects=objects)
 
@@ -111,23 +111,37 @@ LARGEST_PLAINTEXT = messages.Encrypt(material=LONGEST_HELD, plaintext=bytes(4096
 DATA_KEY = messages.MakeDataKey(material=HELD, size=1, context=b"", shown=True)
 
 
+def longest_item(role: CustodyRole, version: int = 1) -> CustodyItem:
+    """Return a long-lived object with known answers as long as they are: a sealed pair of 2048 bits has 1232 bytes."""
+    challenge = bytes(1280 if role is CustodyRole.PAIR_SEALING else 64)
+    return CustodyItem(
+        role=role, object_id=bytes(16), challenge=challenge, answer=bytes(32), version=version, transferable=True
+    )
+
+
 LONGEST_PLACE = Place(
     deployment_id="d" * 64,
     edition=Edition.FIPS,
     token_serial="s" * 64,
-    objects=tuple(
-        CustodyItem(role=role, object_id=bytes(16), challenge=bytes(512), answer=bytes(512)) for role in CustodyRole
+    objects=(
+        *(longest_item(role) for role in CustodyRole if role not in SEALING_ROLES),
+        *(longest_item(role, 2**31 - 1 - version) for role in SEALING_ROLES for version in range(30)),
     ),
 )
-"""Of the five objects that a deployment has; the known answers are shorter than this."""
+"""With as many versions of the sealing keys as there can be."""
+NEXT_VERSION = tuple(longest_item(role, 2**31 - 1) for role in SEALING_ROLES)
 LONGEST_HEAD = Head(sequence=2**63 - 1, digest=bytes(32), node="n" * 32)
 LARGEST_OF_EACH: tuple[messages.Verb, ...] = (
     messages.Attach(place=LONGEST_PLACE),
     messages.Initialise(place=LONGEST_PLACE),
+    messages.Adopt(place=LONGEST_PLACE),
+    messages.MakeSealingKeys(place=LONGEST_PLACE, planned=NEXT_VERSION, replace_unknown=False),
+    messages.DestroySealingKeys(place=LONGEST_PLACE, retired=NEXT_VERSION),
     messages.Probe(),
     messages.MakePair(identity=Identity.of(LONGEST), bits=2**63 - 1),
     LARGEST,
     messages.GenerateMaterial(owner=Identity.of(LONGEST)),
+    messages.ResealMaterial(owner=Identity.of(LONGEST), record=bytes(4096)),
     messages.InspectMaterial(owner=Identity.of(LONGEST), record=bytes(4096)),
     LARGEST_PLAINTEXT,
     messages.Decrypt(material=LONGEST_HELD, ciphertext=bytes(MOST_CIPHERTEXT_BYTES), context=bytes(MOST_CONTEXT_BYTES)),
@@ -189,6 +203,12 @@ def test_the_largest_request_of_every_verb_was_tried() -> None:
         pytest.param(messages.Attach(place=place_of(object_id=bytes(15))), id="object id"),
         pytest.param(messages.Attach(place=place_of(challenge=bytes(4097))), id="challenge"),
         pytest.param(messages.Attach(place=place_of(answer=bytes(4097))), id="answer"),
+        pytest.param(messages.Attach(place=place_of(version=0)), id="no version"),
+        pytest.param(messages.Attach(place=place_of(version=2**31)), id="version"),
+        pytest.param(
+            messages.Attach(place=structs.replace(LONGEST_PLACE, objects=(*LONGEST_PLACE.objects, NEXT_VERSION[0]))),
+            id="objects",
+        ),
     ],
 )
 def test_a_request_beyond_its_bounds_is_neither_sent_nor_read(verb: messages.Verb) -> None:
@@ -233,10 +253,14 @@ def test_the_verbs_are_a_short_fixed_list() -> None:
     assert verbs == {
         "Attach",
         "Initialise",
+        "Adopt",
+        "MakeSealingKeys",
+        "DestroySealingKeys",
         "Probe",
         "MakePair",
         "ImportMaterial",
         "GenerateMaterial",
+        "ResealMaterial",
         "InspectMaterial",
         "Encrypt",
         "Decrypt",
@@ -275,5 +299,5 @@ def test_no_message_shows_its_values() -> None:
 def test_wire_forms_give_back_what_they_were_made_of() -> None:
     identity = of_material("alice", "key", Edition.SM, 9)  # type: ignore[arg-type]
     assert Identity.of(identity).core() == identity
-    item = CustodyObject(CustodyRole.RECORD, b"id", b"challenge", b"answer")
+    item = CustodyObject(CustodyRole.MATERIAL_SEALING, b"id", b"challenge", b"answer", version=7, transferable=True)
     assert CustodyItem.of(item).core() == item

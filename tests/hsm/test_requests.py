@@ -76,7 +76,7 @@ def test_nothing_of_a_request_stays_when_it_was_taken(ends: Ends) -> None:
     ends.caller.sendall(b"".join(map(frames.frame, REQUESTS)))
     for _ in REQUESTS:
         ends.arrivals.next(SECONDS)
-    assert not ends.arrivals._received  # such as the plaintext to encrypt
+    assert not ends.arrivals._received._received  # such as the plaintext to encrypt
 
 
 def test_threads_share_what_comes(ends: Ends) -> None:

@@ -6,8 +6,9 @@ import struct
 import pytest
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
-from hsmkms.core.custody import CustodyRole
+from hsmkms.core.custody import CustodyObject, CustodyRole
 from hsmkms.hsm.host import templates
+from hsmkms.hsm.host.mapper import Mapper
 
 ALL = {
     "material": templates.material(),
@@ -16,9 +17,19 @@ ALL = {
     "fresh pair": templates.fresh_pair_private(),
     "narrowing": templates.narrowing(),
     "public": templates.pair_public(),
-    **{role.value: templates.custody(role, b"id", "label", allowed_mechanisms=True) for role in CustodyRole},
+    "transit": templates.transit(),
+    "transferable material": templates.material(transferable=True),
+    "transferable material in a transfer": templates.material(extractable=True, transferable=True),
+    "transferable material to encrypt": templates.ciphering_material(transferable=True),
+    **{
+        role.value: templates.custody(CustodyObject(role, b"id"), "label", allowed_mechanisms=True)
+        for role in CustodyRole
+    },
+    "transferable sealing": templates.custody(
+        CustodyObject(CustodyRole.MATERIAL_SEALING, b"id", transferable=True), "label", allowed_mechanisms=True
+    ),
 }
-CUSTODY = [ALL[role.value] for role in CustodyRole]
+CUSTODY = [*(ALL[role.value] for role in CustodyRole), ALL["transferable sealing"]]
 
 
 def uses(template: templates.Template) -> set[str]:
@@ -28,7 +39,7 @@ def uses(template: templates.Template) -> set[str]:
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_template_can_be_packed(name: str) -> None:
-    assert templates.Mapper().checked(ALL[name]) is ALL[name]
+    assert Mapper().checked(ALL[name]) is ALL[name]
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if Attribute.MODIFIABLE in ALL[name]])
@@ -39,7 +50,7 @@ def test_modifiable_is_last_because_softhsm_takes_nothing_after_it(name: str) ->
 def test_a_template_with_something_after_modifiable_is_refused() -> None:
     wrong: templates.Template = {Attribute.MODIFIABLE: False, Attribute.LABEL: "late"}
     with pytest.raises(TypeError):
-        templates.Mapper().checked(wrong)
+        Mapper().checked(wrong)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +65,7 @@ def test_a_template_with_something_after_modifiable_is_refused() -> None:
 )
 def test_what_would_end_the_process_is_refused_in_python(attribute: Attribute, value: templates.Value) -> None:
     with pytest.raises((TypeError, ValueError, AttributeError, struct.error)):
-        templates.Mapper().checked({attribute: value})
+        Mapper().checked({attribute: value})
 
 
 def test_each_key_has_one_job() -> None:
@@ -85,6 +96,7 @@ def test_only_the_temporary_object_of_an_import_and_a_fresh_pair_are_extractable
     assert {name for name, template in ALL.items() if template.get(Attribute.EXTRACTABLE)} == {
         "material before sealing",
         "fresh pair",
+        "transferable material in a transfer",
     }
 
 
@@ -106,8 +118,31 @@ def test_what_is_unsealed_says_all_that_the_unwrap_template_demands(
     assert demanded[Attribute.EXTRACTABLE] is False
 
 
+@pytest.mark.parametrize("name", [name for name in ALL if name.startswith("transferable material")])
+def test_what_a_transferable_key_unseals_is_not_extractable_or_goes_to_a_trusted_key_only(name: str) -> None:
+    demanded = ALL["transferable sealing"][Attribute.UNWRAP_TEMPLATE]
+    assert isinstance(demanded, dict)
+    assert Attribute.EXTRACTABLE not in demanded
+    assert demanded[Attribute.WRAP_WITH_TRUSTED] is True
+    assert {attribute: ALL[name][attribute] for attribute in demanded} == demanded
+
+
+def test_only_the_transit_key_is_trusted_and_it_is_never_on_a_disk() -> None:
+    assert [name for name, template in ALL.items() if Attribute.TRUSTED in template] == ["transit"]
+    transit = ALL["transit"]
+    assert (transit[Attribute.TOKEN], transit[Attribute.EXTRACTABLE], transit[Attribute.SENSITIVE]) == (
+        False,
+        False,
+        True,
+    )
+    unsealed = transit[Attribute.UNWRAP_TEMPLATE]
+    assert isinstance(unsealed, dict)
+    temporary = ALL["material before sealing"]
+    assert {attribute: temporary[attribute] for attribute in unsealed} == unsealed
+
+
 def test_a_nested_template_points_to_values_that_stay() -> None:
-    mapper = templates.Mapper()
+    mapper = Mapper()
     nested = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.EXTRACTABLE: False}
     packed = mapper.pack_attribute(Attribute.UNWRAP_TEMPLATE, nested)
     found = {}
@@ -121,14 +156,14 @@ def test_a_nested_template_points_to_values_that_stay() -> None:
 
 
 def test_allowed_mechanisms_come_out_as_they_went_in() -> None:
-    mapper = templates.Mapper()
+    mapper = Mapper()
     allowed = (Mechanism.AES_KEY_WRAP, Mechanism.AES_CMAC)
     packed = mapper.pack_attribute(Attribute.ALLOWED_MECHANISMS, allowed)
     assert mapper.unpack_attributes(Attribute.ALLOWED_MECHANISMS, packed) == allowed
 
 
 def test_python_pkcs11_adds_nothing_of_its_own() -> None:
-    mapper = templates.Mapper()
+    mapper = Mapper()
     for made in (mapper.secret_key_template(), mapper.public_key_template(), mapper.private_key_template()):
         assert made == {}
     assert mapper.generic_key_template({Attribute.KEY_TYPE: KeyType.AES}) == {}

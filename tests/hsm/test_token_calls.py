@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -15,13 +14,13 @@ from hsmkms.core.secrets import Plaintext
 from hsmkms.hsm.client import PoolLimits
 from hsmkms.hsm.host import outside
 from tests.contract.hsm_contract import HsmContract, owner_of
-from tests.faults.pkcs11_faults import SOURCE, Faults, compiled
 from tests.hsm.conftest import Hosts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from hsmkms.core.custody import Deployment
+    from tests.faults.pkcs11_faults import Faults
     from tests.hsm.tokens import TestToken
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -61,9 +60,7 @@ class Counted:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def counted(softhsm: TestToken, deployment: Deployment, tmp_path: Path) -> AsyncIterator[Counted]:
-    faults = Faults(tmp_path, Path(str(softhsm.settings["module"])))
-    compiled(SOURCE, faults.library)
+async def counted(softhsm: TestToken, deployment: Deployment, faults: Faults) -> AsyncIterator[Counted]:
     hosts = Hosts(softhsm, deployment, PoolLimits(queue_seconds=20, verb_timeout_seconds=20))
     environment = {**softhsm.env, **faults.environment}
     process = await hosts.add(module=str(faults.library), env=environment, sessions=SESSIONS)

@@ -283,6 +283,7 @@ class BreakableStore:
         self.due_deletions = store.due_deletions
         self.overdue_tickets = store.overdue_tickets
         self.idle_pairs = store.idle_pairs
+        self.sealed_below = store.sealed_below
         self.erase_deleted = store.erase_deleted
 
     async def write(self, change: Callable[[Writing], Result]) -> Result:

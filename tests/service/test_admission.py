@@ -128,6 +128,25 @@ async def test_nobody_waits_longer_than_the_patience(yard: Yard) -> None:
         pass
 
 
+async def test_each_waits_for_as_long_as_he_may_whenever_he_came(yard: Yard) -> None:
+    yard.places = Places(1, patience_seconds=0.2)
+    loop = asyncio.get_running_loop()
+    await yard.come("acme", "a0")
+
+    async def seconds_waited(whose: str) -> float:
+        came = loop.time()
+        with pytest.raises(ServiceOverloaded):
+            await yard.places.take(whose)
+        return loop.time() - came
+
+    first, second = asyncio.create_task(seconds_waited("acme")), asyncio.create_task(seconds_waited("acme"))
+    await asyncio.wait((first,), timeout=0.1)
+    others = [asyncio.create_task(seconds_waited(whose)) for whose in ("acme", "other")]
+    async with asyncio.timeout(10):
+        waited = await asyncio.gather(first, second, *others)
+    assert min(waited) >= 0.19
+
+
 async def test_whoever_leaves_the_line_takes_no_place_along(yard: Yard) -> None:
     await yard.come("acme", "a0", "a1", "a2")
     await yard.leave("a1")

@@ -219,7 +219,7 @@ async def test_after_an_outage_the_same_ticket_imports(house: House) -> None:
 async def test_a_pair_record_that_does_not_open_is_our_fault_and_costs_no_attempt(house: House) -> None:
     parameters = await house.parameters(await house.key())
     pair = await house.pair(parameters)
-    await house.sql.write(lambda writing: writing.replace_pair(pair, replace(pair, record=bytes(80))))
+    await house.sql.write(lambda writing: writing.replace_pair(pair, replace(pair, record=b"\x01" + bytes(79))))
     for _ in range(12):
         assert isinstance(await refusal(house, house.command(parameters)), RecordBroken)
     ticket = await house.ticket(parameters)

@@ -16,6 +16,7 @@ from hsmkms.core.ids import later
 from hsmkms.core.tickets import TicketState
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.service.commands import DescribeService, GetImportParameters, ServiceShown
+from hsmkms.store.key_cache import KeyCache
 from tests.service.house import DAY, MATERIAL, OAEP, Settings
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsmkms.service.commands import ImportParameters
+    from hsmkms.store.database import SqlStore
     from tests.service.house import House
 
 SHA_1 = WrappingAlgorithm.RSAES_OAEP_SHA_1
@@ -45,6 +47,24 @@ async def test_an_import_token_is_192_fresh_bytes_in_base64(house: House) -> Non
     tokens = {(await house.parameters(key_id)).import_token.reveal() for _ in range(3)}
     assert {len(base64.b64decode(token, validate=True)) for token in tokens} == {192}
     assert len(tokens) == 3
+
+
+async def test_what_is_remembered_of_a_key_refuses_nobody(
+    house: House, opened: Callable[[], Awaitable[SqlStore]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_id = await house.key()
+    await house.imported(key_id)
+    await house.switch(key_id, on=False)
+    monkeypatch.setattr(house.sql, "_keys", KeyCache(seconds=60))
+    remembered = await house.store.look_up(house.caller.account.name, key_id, tagged=False)
+    disabled = remembered.key(house.caller.account.name, key_id)
+    assert disabled is not None
+    with pytest.raises(KeyStateForbids):
+        await house.parameters(key_id)
+    another_process = await opened()
+    await another_process.write(lambda writing: writing.replace_key(disabled, disabled.switched(on=True)))
+    assert await house.store.look_up(house.caller.account.name, key_id, tagged=False) is remembered, "the control"
+    assert (await house.parameters(key_id)).key_id == key_id
 
 
 def _contents(folder: Path) -> list[bytes]:

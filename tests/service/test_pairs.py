@@ -10,11 +10,15 @@ import pytest
 
 from hsmkms.core.errors import TokenUnavailable
 from hsmkms.core.material import Edition
+from hsmkms.core.records import split_head
 from hsmkms.service.pairs import PairPool
 from tests.service.counted_hsm import CountedHsm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from hsmkms.core.records import RecordIdentity
+    from hsmkms.core.tickets import FreshPair
 
 
 @asynccontextmanager
@@ -127,3 +131,38 @@ async def test_a_pair_put_back_is_handed_out_again_once() -> None:
         pool.put_back(pair)
         assert await pool.take() is pair
         assert (await pool.take()).pair_id != pair.pair_id
+
+
+class SlowHsm(CountedHsm):
+    """A token whose pairs are sealed at once, and given out when the test lets them."""
+
+    def __init__(self, edition: Edition) -> None:
+        super().__init__(edition)
+        self.let = asyncio.Event()
+        self.let.set()
+
+    async def make_pair(self, identity: RecordIdentity, bits: int) -> FreshPair:
+        pair = await super().make_pair(identity, bits)
+        await self.let.wait()
+        return pair
+
+
+async def test_no_pair_that_an_older_version_sealed_is_given_out() -> None:
+    """Neither one that was ready, nor one that was being made, nor one that is put back later."""
+    hsm = SlowHsm(Edition.FIPS)
+    pool = a_pool(hsm, ready_pairs=2)
+    async with filling(pool):
+        await until(lambda: pool.level == 2)
+        hsm.let.clear()
+        taken = await pool.take()
+        await until(lambda: len(hsm.pairs_made) == 3)
+        hsm.sealing_version = 2
+        pool.require_version(2)
+        pool.put_back(taken)
+        assert pool.level == 0
+        hsm.let.set()
+        await until(lambda: pool.level == 2)
+        assert len(hsm.pairs_made) == 5
+        pool.require_version(2)
+        assert pool.level == 2
+        assert [split_head((await pool.take()).record)[0] for _ in range(2)] == [2, 2]

@@ -24,7 +24,7 @@ class Overtaken:
 
     def __init__(self, store: Store, times: int) -> None:
         self._store = store
-        self.left = times
+        self._times = times
         self.tries = 0
 
     async def write(self, change: Callable[[Writing], Result]) -> Result:
@@ -32,8 +32,7 @@ class Overtaken:
 
         def overtaken(writing: Writing) -> Result:
             result = change(writing)
-            if self.left:
-                self.left -= 1
+            if self.tries <= self._times:
                 raise ChangedMeanwhile
             return result
 

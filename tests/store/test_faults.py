@@ -43,10 +43,14 @@ async def test_a_second_ticket_with_the_same_digest_is_our_fault(store: SqlStore
 
 
 @pytest.mark.parametrize("text", ["\ud800", "\udfff-"])
-async def test_text_that_no_database_can_hold_is_our_fault(store: SqlStore, text: str) -> None:
+async def test_text_that_no_database_can_hold_is_our_fault_and_is_not_logged(
+    store: SqlStore, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     await put(store)
     with pytest.raises(InternalFault):
         await put(store, key(text))
+    (record,) = [each for each in caplog.records if each.name == "hsmkms.store.failures"]
+    assert (record.error, record.reason) == ("UnicodeEncodeError", "")  # type: ignore[attr-defined]
     assert await store.read(lambda reading: reading.count_keys(ALICE, NOW)) == 0
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hsmkms.store.writing import SqlWriting
 
 # Not all bytes of it may lie in one page: the second is longer than any page.
-NEEDLES = [b"<needle of a record>" * 3, b"<needle of a long record>" * 5000]
+NEEDLES = [b"\x01" + b"<needle of a record>" * 3, b"\x01" + b"<needle of a long record>" * 5000]
 
 
 def on_disk(path: Path) -> bytes:
@@ -52,12 +52,12 @@ async def test_every_connection_is_set_up(store: SqlStore, pragma: str, value: o
 
 
 @pytest.mark.parametrize("needle", NEEDLES)
-@pytest.mark.parametrize("successor", [None, b"another record"])
+@pytest.mark.parametrize("successor", [None, b"\x01another record"])
 async def test_removed_material_is_nowhere_on_disk(
     store: SqlStore, path: Path, needle: bytes, successor: bytes | None
 ) -> None:
     old = replace(key(), material=material(needle))
-    await put(store, old, *(replace(key(f"neighbour-{at}"), material=material(b"n" * 100)) for at in range(50)))
+    await put(store, old, *(replace(key(f"neighbour-{at}"), material=material(b"\x01n" * 100)) for at in range(50)))
     await store.erase_deleted()
     assert needle[:40] in on_disk(path)
     new = replace(old, material=None if successor is None else material(successor))
@@ -174,7 +174,7 @@ async def test_another_process_that_keeps_the_lock_makes_it_unavailable(url: str
 
 
 async def test_a_full_disk_is_unavailable_and_hurts_nothing(store: SqlStore) -> None:
-    small, large = key("small"), replace(key("large"), material=material(b"x" * 1_000_000))
+    small, large = key("small"), replace(key("large"), material=material(b"\x01x" * 1_000_000))
     await put(store, small)
     await limit_pages(store, 100)
     with pytest.raises(StoreUnavailable):
@@ -187,7 +187,7 @@ async def test_a_full_disk_is_unavailable_and_hurts_nothing(store: SqlStore) -> 
 
 async def test_a_transaction_that_failed_cannot_go_on(store: SqlStore) -> None:
     """SQLite ends it by itself when the disk is full: whatever followed would be committed alone."""
-    large = replace(key("large"), material=material(b"x" * 1_000_000))
+    large = replace(key("large"), material=material(b"\x01x" * 1_000_000))
     await put(store)
     await limit_pages(store, 100)
 

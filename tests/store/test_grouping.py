@@ -76,6 +76,20 @@ async def test_changes_that_wait_together_share_one_commit(store: SqlStore, path
     await require(store, path, *names)
 
 
+async def test_what_the_event_loop_gets_to_meanwhile_joins_the_group(store: SqlStore, path: Path) -> None:
+    await put(store)
+
+    async def come_late() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await store.write(adding("b"))
+
+    with counted(await driver_of(store)) as statements:
+        await asyncio.gather(store.write(adding("a")), come_late())
+    assert statements["COMMIT"] == 1
+    await require(store, path, "a", "b")
+
+
 async def test_more_than_a_group_takes_are_committed_in_several(store: SqlStore, path: Path) -> None:
     await put(store)
     names = [f"key-{number}" for number in range(150)]
@@ -168,12 +182,43 @@ async def test_changes_see_each_other_in_their_order_and_nobody_else_sees_them(s
     assert aliases(path) == {"a", "c"}
 
 
-async def test_changes_that_changed_nothing_leave_nothing_to_commit(store: SqlStore) -> None:
+async def test_changes_that_left_nothing_have_nothing_to_commit(store: SqlStore) -> None:
     await put(store)
+
+    def refuse(_: SqlWriting) -> None:
+        raise Halt
+
+    driver = await driver_of(store)
+    for changes, rollbacks in (((refuse, refuse), 1), ((adding("a", Halt()), adding("b", Halt())), 2)):
+        with counted(driver) as statements:
+            found = await together(store, *changes)
+        assert all(isinstance(each, Halt) for each in found)
+        assert (statements["COMMIT"], statements["ROLLBACK"]) == (0, rollbacks)
+
+
+async def test_savepoints_are_for_those_among_whom_one_failed_in_the_middle(store: SqlStore, path: Path) -> None:
+    await put(store)
+    runs: list[str] = []
+
+    def noted(alias: str, fault: BaseException | None = None, *, early: bool = False) -> Change:
+        def add(writing: SqlWriting) -> str:
+            runs.append(alias)
+            if early:
+                raise Halt
+            return str(adding(alias, fault)(writing))
+
+        return add
+
     with counted(await driver_of(store)) as statements:
-        found = await together(store, adding("a", Halt()), adding("b", Halt()))
-    assert all(isinstance(each, Halt) for each in found)
-    assert (statements["COMMIT"], statements["ROLLBACK"]) == (0, 1)
+        await together(store, noted("a"), noted("none", early=True), noted("b"))
+        assert (statements["COMMIT"], statements["SAVEPOINT change"], "".join(runs)) == (1, 0, "anoneb")
+        await together(store, noted("c"), noted("d", Halt()), noted("e"), noted("f", Halt()), noted("g"))
+        assert (statements["COMMIT"], statements["SAVEPOINT change"], "".join(runs[3:])) == (2, 5, "cdcdefg")
+        await together(store, noted("h"), noted("i"))
+        assert (statements["COMMIT"], statements["SAVEPOINT change"]) == (3, 5)
+        await together(store, noted("j", Halt()))
+    assert (statements["COMMIT"], statements["SAVEPOINT change"], runs.count("j")) == (3, 5, 1), "it had no neighbours"
+    await require(store, path, *"abceghi")
 
 
 async def test_a_change_runs_in_the_context_of_its_caller(store: SqlStore) -> None:

@@ -81,7 +81,7 @@ async def test_a_full_disk_hurts_only_while_it_is_full(store: SqlStore, path: Pa
     await limit_pages(store, 100)
 
     def add_much(writing: SqlWriting) -> None:
-        writing.add_key(replace(key("much"), material=material(b"x" * 1_000_000)))
+        writing.add_key(replace(key("much"), material=material(b"\x01x" * 1_000_000)))
 
     first, second, third = await together(store, adding("a"), add_much, adding("c"))
     assert isinstance(second, StoreUnavailable)

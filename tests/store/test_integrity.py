@@ -77,7 +77,7 @@ async def test_what_sqlite_makes_itself_is_left_alone(url: str, path: Path) -> N
     await opened(url)
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005"])
 async def test_a_database_of_any_older_version_is_as_it_should_be_afterwards(
     url: str, path: Path, revision: str
 ) -> None:

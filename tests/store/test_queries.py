@@ -34,6 +34,7 @@ INDEXED: dict[str, ClauseElement] = {
     "LISTED": LISTED,
     "TAGGED": TAGGED,
     "EXPIRED_KEYS": queries.EXPIRED_KEYS,
+    "SEALED_BELOW": queries.SEALED_BELOW,
     "DUE_DELETIONS": queries.DUE_DELETIONS,
     "USES_LEASED": queries.USES_LEASED,
     "LEASE_USES": queries.LEASE_USES,

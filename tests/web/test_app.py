@@ -277,6 +277,20 @@ async def test_what_is_not_http_is_refused_without_an_echo(request_: bytes, capl
     assert not [record for record in caplog.records if "needle" in caplog.text + repr(record.__dict__)]
 
 
+async def test_the_log_line_of_what_is_not_http_is_not_that_of_the_request_before_it(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: dict[str, str | None] = {}
+    monkeypatch.setattr(caplog.handler, "emit", lambda record: known.update({record.getMessage(): REQUEST_ID.get()}))
+    dialect = PlainDialect()
+    with caplog.at_level(logging.INFO):
+        async with serving(app(dialect)) as served, connected(served.port) as (reader, writer):
+            for request in (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", b"needle\r\n\r\n"):
+                writer.write(request)
+                await read_answer(reader)
+    assert known == {"request": dialect.request_ids[0], "not a request": None}
+
+
 @pytest.mark.parametrize("start", [b"", b"POST / HTTP/1.1\r\nHost:"])
 async def test_a_client_that_does_not_finish_its_head_is_dropped(start: bytes) -> None:
     limited = app(PlainDialect(), Limits(head_seconds=0.1))

@@ -36,6 +36,15 @@ class BackupUnusable(OperatorFault):
     """A backup cannot be made, is damaged, or is to be restored where there is something already."""
 
 
+class NotTransferable(OperatorFault):
+    """Material is under a sealing key that never lets it go, not even to its successor."""
+
+    text = (
+        "The sealing key was not made for transfers, and lets no material go: what it sealed can only be imported "
+        "again. 'hsmkms sealing status' shows which versions are like that."
+    )
+
+
 class EventUnreadable(OperatorFault):
     """A row of the audit trail, or of its seals, is none that this program wrote."""
 

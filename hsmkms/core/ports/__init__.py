@@ -19,15 +19,26 @@ from hsmkms.core.ports.store import (
     KeyPage,
     KeyReading,
     Reading,
+    SealedCount,
     Store,
     TagFilter,
     Tombstone,
     TrailReading,
     Writing,
 )
-from hsmkms.core.ports.token import Custodian, DataKey, HeldMaterial, Hsm, ImportOrder, MaterialEvidence
+from hsmkms.core.ports.token import (
+    Adopter,
+    Custodian,
+    DataKey,
+    HeldMaterial,
+    Hsm,
+    ImportOrder,
+    MaterialEvidence,
+    Transferer,
+)
 
 __all__ = [
+    "Adopter",
     "Clock",
     "Custodian",
     "DataKey",
@@ -42,10 +53,12 @@ __all__ = [
     "KeyReading",
     "MaterialEvidence",
     "Reading",
+    "SealedCount",
     "Store",
     "TagFilter",
     "Timer",
     "Tombstone",
     "TrailReading",
+    "Transferer",
     "Writing",
 ]

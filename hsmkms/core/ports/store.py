@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from hsmkms.core.credentials import Credential, KeyScope
-    from hsmkms.core.custody import Deployment
+    from hsmkms.core.custody import CustodyObject, Deployment
     from hsmkms.core.events import AuditHead, AuditSeal, ChainedEvent, Event
     from hsmkms.core.ids import AccessId, Account, AccountName, Instant, KeyId, PairId
     from hsmkms.core.keys import Key, KeyState, KeyUsage, Origin
@@ -67,6 +67,14 @@ class KeyPage:
 
     total: int
     keys: Sequence[Key]
+
+
+@dataclass(frozen=True, slots=True)
+class SealedCount:
+    """How much is sealed under one version of the sealing keys."""
+
+    materials: int = 0
+    pairs: int = 0
 
 
 class KeyReading(Protocol):
@@ -209,6 +217,12 @@ class Store(Protocol):
     async def idle_pairs(self, opened_before: Instant, limit: int) -> Sequence[Pair]:
         """Return pairs that still have their private half and no ISSUED ticket, and are closed or opened before."""
 
+    async def sealed_below(self, version: int, after: KeyId | None, limit: int) -> Sequence[Key]:
+        """Return at most `limit` keys whose material is sealed under a version below `version`.
+
+        By key id, above `after` if it is given: whoever goes on after the last one comes to an end.
+        """
+
     async def erase_deleted(self) -> None:
         """Make sure that nothing removed so far can be read from the database's files (SQLite: truncate the WAL)."""
 
@@ -222,6 +236,20 @@ class Initialising(Protocol):
 
     async def mark_ready(self, deployment: Deployment, event: Event) -> None:
         """Record the proved objects and that the deployment is ready."""
+
+    async def add_sealing_keys(self, made: Sequence[CustodyObject], event: Event) -> None:
+        """Record the proved sealing keys of the next version: from now on they seal.
+
+        Raises:
+            StoreUnusable: the deployment is not ready, or has this version or a later one.
+        """
+
+    async def remove_sealing_keys(self, version: int, event: Event) -> None:
+        """Forget the sealing keys of a version.
+
+        Raises:
+            StoreUnusable: it is the newest, there is none, or something is sealed under it still.
+        """
 
 
 class DeploymentStore(Protocol):
@@ -277,6 +305,9 @@ class Inspection(Protocol):
 
     def trail(self, node: str | None = None) -> TrailReading:
         """Return the trail of a node; of this one, if none is named."""
+
+    async def sealed_counts(self) -> Mapping[int, SealedCount]:
+        """Return how much is sealed under each version, of those that there is anything under."""
 
     async def counts(self, now: Instant) -> StoreCounts:
         """Return how much of what there is at `now`; it takes the longer the more there is."""

@@ -175,3 +175,47 @@ class Custodian(Protocol):
         Raises:
             TokenUnusable: one is absent, doubled or different.
         """
+
+    async def make_sealing_keys(
+        self, deployment: Deployment, planned: tuple[CustodyObject, ...]
+    ) -> tuple[CustodyObject, ...]:
+        """Make and prove the next version's sealing keys, and flush the token to disk; or leave nothing of them.
+
+        Args:
+            deployment: with the objects that it has.
+            planned: one for each of `SEALING_ROLES`, of one version, which is above all of the deployment's.
+
+        Raises:
+            TokenUnusable: the token did not make what it was asked for, or has objects with their labels already.
+        """
+
+    async def destroy_sealing_keys(self, deployment: Deployment, retired: tuple[CustodyObject, ...]) -> None:
+        """Destroy sealing keys that nothing is sealed under any more; those that are gone are no error.
+
+        Raises:
+            TokenUnusable: the token did not destroy one.
+        """
+
+
+class Adopter(Protocol):
+    """Hosts that go along when the sealing keys of their deployment change."""
+
+    async def adopt(self, deployment: Deployment) -> None:
+        """Seal under the newest version from now on, and let go of those that are gone; harmless to repeat.
+
+        Raises:
+            TokenUnusable, TokenUnavailable: it is to be tried again; what is sealed may be under an older version yet.
+        """
+
+
+class Transferer(Protocol):
+    """A host that may seal material anew while the security officer's transit key is in the token."""
+
+    async def reseal_material(self, owner: RecordIdentity, record: bytes) -> SealedMaterial:
+        """Seal a record's material under the newest version, all inside the token.
+
+        Raises:
+            RecordBroken: the record does not open for this owner, or what came of it is not the same material.
+            NotTransferable: the sealing key that it is under does not let it go.
+            TokenUnavailable: the token did not do it.
+        """

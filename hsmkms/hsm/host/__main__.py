@@ -13,15 +13,19 @@ import msgspec
 
 from hsmkms import log
 from hsmkms.core.errors import LoginUnanswered, OperatorFault, PinRefused
-from hsmkms.hsm.host import locking, logging_in, module
+from hsmkms.hsm.host import locking, logging_in, module, transit
 from hsmkms.hsm.host.serving import Host
 from hsmkms.hsm.host.session import TokenSession
 from hsmkms.hsm.messages import ReadyLine
 from hsmkms.hsm.process import die_with, is_dumpable, keep_memory_private
 from hsmkms.hsm.report import HostProtection
-from hsmkms.hsm.settings import HostExit, HostSettings
+from hsmkms.hsm.settings import HostExit, HostPurpose, HostSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pkcs11
+
     from hsmkms.hsm.report import TokenDescription
 
 
@@ -45,8 +49,7 @@ def main() -> NoReturn:
         sessions, token = _log_in(settings, ready)
     except OperatorFault as fault:
         refused, unanswered = isinstance(fault, PinRefused), isinstance(fault, LoginUnanswered)
-        unusable = "" if refused else fault.message
-        _say(ready, ReadyLine(pin_refused=refused, pin_unanswered=unanswered, unusable=unusable))
+        _say(ready, ReadyLine(pin_refused=refused, pin_unanswered=unanswered, unusable=fault.message))
         os._exit(HostExit.UNUSABLE)
     _say(ready, ReadyLine(token=token, protection=protection))
     ready.close()
@@ -60,10 +63,15 @@ def _log_in(settings: HostSettings, ready: BinaryIO) -> tuple[list[TokenSession]
         logging_in.keep_token_objects(settings.module)
         library = module.Library.load(settings.module, settings.initialize_args)
         token = module.find_token(library, settings.token_label)
-        opened = module.open_sessions(token, settings, lambda: _say(ready, ReadyLine(logging_in=True)))
-        sessions = [TokenSession(session) for session in opened]
+        sessions = _opened(token, settings, lambda: _say(ready, ReadyLine(logging_in=True)))
         logging_in.keep_token_objects(settings.module)
     return sessions, module.describe(library, token, settings.module)
+
+
+def _opened(token: pkcs11.Token, settings: HostSettings, before_login: Callable[[], None]) -> list[TokenSession]:
+    if settings.purpose is HostPurpose.TRANSFER:
+        return [transit.open_session(token, settings, before_login)]
+    return [TokenSession(session) for session in module.open_sessions(token, settings, before_login)]
 
 
 def _ready_pipe() -> BinaryIO:

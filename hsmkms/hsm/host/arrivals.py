@@ -42,9 +42,16 @@ class Arrivals:
         self._reading = threading.Lock()
         self._readable = select.poll()
         self._readable.register(connection, select.POLLIN)
-        self._received = b""
-        self._begin = 0
-        """Where in `_received` the next request begins."""
+        self._received = frames.Stream()
+
+    def at_hand(self) -> Request | None:
+        """Return the next request if all of it was read before and no other thread is reading."""
+        if not self._reading.acquire(blocking=False):
+            return None
+        try:
+            return self._taken()
+        finally:
+            self._reading.release()
 
     def next(self, seconds: float = math.inf) -> Request | None:
         """Return the next request; None if none was there for `seconds`."""
@@ -66,24 +73,13 @@ class Arrivals:
             part = b""
         if not part:
             self._leave()
-        self._received = self._received[self._begin :] + part
-        self._begin = 0
+        self._received.add(part)
 
     def _taken(self) -> Request | None:
         """Return the next request if all of it is here."""
-        begin = self._begin + frames.LENGTH.size
-        header = self._received[self._begin : begin]
-        if len(header) < frames.LENGTH.size:
-            return None
         try:
-            end = begin + frames.payload_length(header)
-            if len(self._received) < end:
-                return None
-            payload = self._received[begin:end]
-            self._begin = end
-            if end == len(self._received):  # an idle host must not hold on to the last plaintext
-                self._received, self._begin = b"", 0
-            return frames.parse_request(payload)
+            payload = self._received.next()
+            return None if payload is None else frames.parse_request(payload)
         except (frames.FrameTooLarge, msgspec.DecodeError) as error:
             _logger.critical("malformed request", extra={"exception": type(error).__name__})
             self._leave()

@@ -7,32 +7,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pkcs11
 from pkcs11 import Attribute, Mechanism
 
+from hsmkms.core.custody import FIRST_VERSION
 from hsmkms.core.wrapping import WRAPPING_KEY_BITS
-from hsmkms.hsm.host import evidence, faults, outside, profiles, templates
+from hsmkms.hsm.host import evidence, faults, outside, profiles, templates, transferability
 from hsmkms.hsm.host.materials import unsealed
 from hsmkms.hsm.host.pairs import narrowed
+from hsmkms.hsm.host.records import Content
 from hsmkms.hsm.report import CheckFinding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from hsmkms.hsm.host.session import TokenObject
-    from hsmkms.hsm.host.workbench import Workbench
+    from hsmkms.hsm.host.transferability import Attempt
+    from hsmkms.hsm.host.workbench import SealingKey, Workbench
 
 
-def _refusal(bench: Workbench, check: str, attempt: Callable[[], TokenObject | bytes | None]) -> CheckFinding:
-    """Make the attempt; the check passes if the token refuses it."""
-    try:
-        made = attempt()
-    except pkcs11.PKCS11Error as error:
-        return CheckFinding(check=check, passed=True, finding=f"refused ({faults.word(error)})", exception="")
-    if made is not None and not isinstance(made, bytes):
-        made.destroy()
+def _named(name: str, version: int) -> str:
+    """Return how the report calls what there may be of several versions."""
+    return name if version == FIRST_VERSION else f"{name}, version {version}"
+
+
+def _refusal(bench: Workbench, check: str, attempt: Attempt, version: int = FIRST_VERSION) -> CheckFinding:
+    """Make the attempt; the check passes if the token refuses it.
+
+    Args:
+        bench: whose profile may excuse that it does not.
+        check: what is to be refused.
+        attempt: to do it.
+        version: of the sealing key that it is done with.
+    """
+    error = transferability.refusal_of(attempt)
+    if error is not None:
+        refused = f"refused ({faults.word(error)})"
+        return CheckFinding(check=_named(check, version), passed=True, finding=refused, exception="")
     return CheckFinding(
-        check=check,
+        check=_named(check, version),
         passed=False,
         finding=profiles.NOT_ENFORCED,
         exception=bench.profile.excuse(f"{check}: {profiles.NOT_ENFORCED}"),
@@ -58,15 +70,17 @@ def _comparison(bench: Workbench, subject: str, found: list[str], which: str = "
 
 def of_custody(bench: Workbench) -> Iterator[CheckFinding]:
     """Compare the long-lived objects with what they were asked to be."""
-    for role, key in bench.custody.objects.items():
-        asked = templates.custody_role(role, allowed_mechanisms=bench.profile.stores_allowed_mechanisms)
+    for item, key in bench.custody.objects.items():
+        asked = templates.custody_role(
+            item.role, transferable=item.transferable, allowed_mechanisms=bench.profile.stores_allowed_mechanisms
+        )
         found = evidence.findings(bench.session, key, asked, generated=True)
-        yield from _comparison(bench, profiles.CUSTODY, found, role.value)
+        yield from _comparison(bench, profiles.CUSTODY, found, _named(item.role.value, item.version))
 
 
 def of_pairs(bench: Workbench) -> Iterator[CheckFinding]:
     """Generate, narrow, seal and unseal a pair, and compare what comes of it."""
-    session, sealing = bench.session, bench.custody.pair_sealing
+    session, sealing = bench.session, bench.custody.pair_sealing.key
     public, fresh = session.generate_pair(WRAPPING_KEY_BITS)
     with session.temporary(public), session.temporary(fresh):
         asked = templates.fresh_pair_private()
@@ -91,7 +105,8 @@ def of_pairs(bench: Workbench) -> Iterator[CheckFinding]:
 
 def of_material(bench: Workbench) -> Iterator[CheckFinding]:
     """Generate, seal and unseal material; compare what comes of it, and try to misuse it."""
-    session, sealing = bench.session, bench.custody.material_sealing
+    session, newest = bench.session, bench.custody.material_sealing
+    sealing = newest.key
     asked = templates.material(extractable=True)
     with session.temporary(session.generate_secret(bench.edition.material_bits, asked)) as temporary:
         yield from _comparison(bench, profiles.GENERATED_MATERIAL, evidence.findings(session, temporary, asked))
@@ -101,15 +116,20 @@ def of_material(bench: Workbench) -> Iterator[CheckFinding]:
             profiles.REFUSES_ANOTHER_MECHANISM,
             lambda: session.wrap(sealing, temporary, Mechanism.AES_KEY_WRAP_PAD),
         )
-    with unsealed(bench, blob) as key:
-        found = evidence.findings(session, key, templates.material())
+    with unsealed(bench, Content(newest.version, blob)) as key:
+        found = evidence.findings(session, key, templates.material(transferable=newest.transferable))
         yield from _comparison(bench, profiles.UNSEALED_MATERIAL, found)
         yield _refusal(
             bench, profiles.REFUSES_WRAPPING, lambda: session.wrap(sealing, key, templates.MATERIAL_SEALING_MECHANISM)
         )
         yield _refusal(bench, profiles.REFUSES_WIDENING, lambda: session.copy(key, templates.widening()))
         yield _refusal(bench, profiles.REFUSES_CHANGES, lambda: session.change(key, Attribute.DERIVE, value=True))
-    yield from _of_unsealing(bench, blob)
+    yield from _of_unsealing(bench, newest, blob)
+    for each in bench.custody.materials_sealing:
+        yield from _of_letting_go(bench, each)
+    if any(each.transferable for each in bench.custody.materials_sealing):
+        for check, attempt in transferability.trusting(session):
+            yield _refusal(bench, check, attempt)
 
 
 def of_imported(bench: Workbench, key: TokenObject) -> tuple[CheckFinding, ...]:
@@ -120,26 +140,40 @@ def of_imported(bench: Workbench, key: TokenObject) -> tuple[CheckFinding, ...]:
 
 def of_ciphering(bench: Workbench, key: TokenObject) -> tuple[CheckFinding, ...]:
     """Compare material unsealed to encrypt with what it was asked to be."""
-    found = evidence.findings(bench.session, key, templates.ciphering_material())
+    transferable = bench.custody.material_sealing.transferable
+    found = evidence.findings(bench.session, key, templates.ciphering_material(transferable=transferable))
     return tuple(_comparison(bench, profiles.CIPHERING_MATERIAL, found))
 
 
-def _of_unsealing(bench: Workbench, blob: bytes) -> Iterator[CheckFinding]:
-    session, sealing = bench.session, bench.custody.material_sealing
+def _of_letting_go(bench: Workbench, sealing: SealingKey) -> Iterator[CheckFinding]:
+    """Try to take material out of a sealing key, by the way that is open for its kind, if any were."""
+    session = bench.session
+    if sealing.transferable:
+        for check, attempt in transferability.letting_go(session, sealing.key):
+            yield _refusal(bench, check, attempt, sealing.version)
+        return
+    asked = templates.material(extractable=True)
+    with session.temporary(session.generate_secret(bench.edition.material_bits, asked)) as temporary:
+        blob = session.wrap(sealing.key, temporary, templates.MATERIAL_SEALING_MECHANISM)
+    yield _refusal(
+        bench,
+        profiles.REFUSES_UNSEALING_EXTRACTABLE,
+        lambda: session.unwrap(sealing.key, blob, asked, templates.MATERIAL_SEALING_MECHANISM),
+        sealing.version,
+    )
+
+
+def _of_unsealing(bench: Workbench, sealing: SealingKey, blob: bytes) -> Iterator[CheckFinding]:
+    session, asked = bench.session, templates.material(transferable=sealing.transferable)
     attempts = (
-        (profiles.REFUSES_UNSEALING_EXTRACTABLE, templates.material(extractable=True), blob),
-        (
-            profiles.REFUSES_UNSEALING_IN_ANOTHER_ROLE,
-            templates.misused(templates.material(), Attribute.DERIVE),
-            blob,
-        ),
-        (profiles.CHECKS_INTEGRITY, templates.material(), outside.damage(blob)),
+        (profiles.REFUSES_UNSEALING_IN_ANOTHER_ROLE, templates.misused(asked, Attribute.DERIVE), blob),
+        (profiles.CHECKS_INTEGRITY, asked, outside.damage(blob)),
     )
     for check, template, attempted in attempts:
         yield _refusal(
             bench,
             check,
             lambda template=template, attempted=attempted: session.unwrap(  # type: ignore[misc]
-                sealing, attempted, template, templates.MATERIAL_SEALING_MECHANISM
+                sealing.key, attempted, template, templates.MATERIAL_SEALING_MECHANISM
             ),
         )

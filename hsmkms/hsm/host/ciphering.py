@@ -21,10 +21,11 @@ from pkcs11 import Mechanism
 
 from hsmkms.core import ciphertexts
 from hsmkms.core.ciphertexts import IV_BYTES, OF_EDITION, CipherAlgorithm, Ciphertext
+from hsmkms.core.custody import CustodyRole
 from hsmkms.core.errors import CiphertextInvalid
 from hsmkms.core.ports import HeldMaterial
 from hsmkms.core.secrets import Plaintext
-from hsmkms.hsm.host import faults, records, templates
+from hsmkms.hsm.host import faults, records, sealing_keys, templates
 from hsmkms.hsm.host.faults import ErrorClass, TokenSick
 from hsmkms.hsm.host.materials import StepFailed, generate_and_seal
 
@@ -110,9 +111,10 @@ def unsealed(bench: Workbench, material: HeldMaterial) -> TokenObject:
     Raises:
         RecordMismatch: the record is not its owner's.
     """
-    blob = records.unbind(bench, material.owner, material.record)
-    sealing = bench.custody.material_sealing
-    return bench.session.unwrap(sealing, blob, templates.ciphering_material(), templates.MATERIAL_SEALING_MECHANISM)
+    sealed = records.unbind(bench, material.owner, material.record)
+    sealing = sealing_keys.opening(bench, CustodyRole.MATERIAL_SEALING, sealed.version)
+    template = templates.ciphering_material(transferable=sealing.transferable)
+    return bench.session.unwrap(sealing.key, sealed.content, template, templates.MATERIAL_SEALING_MECHANISM)
 
 
 def working(bench: Workbench, owner: RecordIdentity) -> frozenset[CipherAlgorithm]:

@@ -2,7 +2,8 @@
 
 python-pkcs11 asks first how long each output will be, reads ten attributes of each object that comes to be, and makes
 a class of them: that is 39 calls of the token for an import, where 22 do, and each is a round trip to an HSM on a
-network. What is done once for each process stays with python-pkcs11: slots, login, searches, pairs.
+network. What is done once for each process stays with python-pkcs11: slots, the user's login, searches, pairs. It does
+not log in one user after the other in one session, which a transfer needs.
 
 Laws:
 
@@ -24,6 +25,9 @@ from hsmkms.hsm.host.return_values import CKR_FUNCTION_FAILED, CKR_OK, error_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pkcs11 import UserType
+
+    from hsmkms.core.secrets import Pin
     from hsmkms.hsm.host.packing import Packed, Parameter
 
 _NAMES: Final = (
@@ -94,6 +98,8 @@ class Functions:
             CFUNCTYPE(c_ulong, c_ulong, c_void_p, c_ulong, c_char_p, c_ulong, c_void_p, c_ulong, c_void_p),
         )
         self.generate_random = self._of("C_GenerateRandom", CFUNCTYPE(c_ulong, c_ulong, c_void_p, c_ulong))
+        self.login = self._of("C_Login", CFUNCTYPE(c_ulong, c_ulong, c_ulong, c_char_p, c_ulong))
+        self.logout = self._of("C_Logout", CFUNCTYPE(c_ulong, c_ulong))
 
     def _of(self, name: str, prototype: Any) -> Callable[..., int]:  # noqa: ANN401 - ctypes' own type is private
         address = self._addresses[name]
@@ -249,6 +255,19 @@ class Calls:
             answer = self._functions.get_attribute_value(*arguments)
         self._number.value = one.length
         return self._taken(answer)
+
+    def log_in(self, user: UserType, pin: Pin) -> None:
+        """C_Login, for all sessions of this process: once."""
+        content = pin.reveal()
+        answer = self._functions.login(self._session, user, content, len(content))
+        if answer != CKR_OK:
+            raise error_of(answer)
+
+    def log_out(self) -> None:
+        """C_Logout, of all sessions of this process."""
+        answer = self._functions.logout(self._session)
+        if answer != CKR_OK:
+            raise error_of(answer)
 
     def write(self, key: int, template: Packed) -> None:
         """C_SetAttributeValue."""

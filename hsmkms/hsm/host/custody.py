@@ -1,13 +1,12 @@
-"""The long-lived objects of a deployment: made once, found and proved at every start.
+"""The long-lived objects of a deployment: found and proved at every start.
 
 Laws:
 
-- nothing is created but by `create`, which only `hsmkms init` reaches, in a host of its own;
+- nothing is made here (`making` does that);
 - an object that is absent, doubled, of other attributes than it was made with, or that does not give its known answer,
   stops whoever needs it, with a sentence;
-- whoever asks names the deployment, not which key does what: an object's CKA_LABEL says its role, and must agree;
-- only objects with the deployment's own labels or planned ids are ever removed, and husks: files that SoftHSM left
-  when it was killed in the middle of making an object.
+- whoever asks names the deployment, not which key does what: an object's CKA_LABEL says its role and version, and must
+  agree.
 """
 
 from __future__ import annotations
@@ -15,29 +14,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pkcs11
 from pkcs11 import Attribute, Mechanism
 
-from hsmkms.core.custody import CustodyRole
+from hsmkms.core.custody import FIRST_VERSION, SEALING_ROLES, CustodyRole
 from hsmkms.core.errors import TokenUnusable
 from hsmkms.core.wrapping import WRAPPING_KEY_BITS
 from hsmkms.hsm.host import evidence, faults, profiles, templates
 from hsmkms.hsm.host.faults import ErrorClass
-from hsmkms.hsm.host.session import AES_BLOCK_BYTES, MAC_KEY_BITS
+from hsmkms.hsm.host.session import AES_BLOCK_BYTES
 from hsmkms.hsm.host.workbench import Custody
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from hsmkms.core.custody import CustodyObject
     from hsmkms.hsm.host.profiles import Profile
     from hsmkms.hsm.host.session import TokenObject, TokenSession
-    from hsmkms.hsm.host.templates import Template
 
-_KEY_BITS: Final = 256
+KEY_BITS: Final = 256
 _CHALLENGE_BYTES: Final = 32
 _PROOF_DOMAIN: Final = b"hsmkms proof v1"
 
@@ -45,7 +42,7 @@ _PROOF_DOMAIN: Final = b"hsmkms proof v1"
 # --- known answers -------------------------------------------------------------------------------------
 
 
-def _challenge(session: TokenSession, role: CustodyRole, key: TokenObject) -> bytes:
+def challenge(session: TokenSession, role: CustodyRole, key: TokenObject) -> bytes:
     """Return what only the token with this very key can answer as it will."""
     match role:
         case CustodyRole.RECORD | CustodyRole.CREDENTIAL:
@@ -55,7 +52,7 @@ def _challenge(session: TokenSession, role: CustodyRole, key: TokenObject) -> by
             return session.random(_CHALLENGE_BYTES)
         case CustodyRole.MATERIAL_SEALING:
             template = templates.material(extractable=True)
-            with session.temporary(session.generate_secret(_KEY_BITS, template)) as throw_away:
+            with session.temporary(session.generate_secret(KEY_BITS, template)) as throw_away:
                 return session.wrap(key, throw_away, templates.MATERIAL_SEALING_MECHANISM)
         case CustodyRole.PAIR_SEALING:
             public, private = session.generate_pair(WRAPPING_KEY_BITS)
@@ -63,19 +60,20 @@ def _challenge(session: TokenSession, role: CustodyRole, key: TokenObject) -> by
                 return session.wrap(key, private, templates.PAIR_SEALING_MECHANISM)
 
 
-def _answer(session: TokenSession, role: CustodyRole, key: TokenObject, challenge: bytes) -> bytes:
-    """Return the answer of the object of `role` to `challenge`."""
-    match role:
+def answer(session: TokenSession, item: CustodyObject, key: TokenObject) -> bytes:
+    """Return what `key` answers to the challenge of `item`."""
+    match item.role:
         case CustodyRole.RECORD | CustodyRole.CREDENTIAL:
-            return session.decrypt(key, challenge[AES_BLOCK_BYTES:], challenge[:AES_BLOCK_BYTES])
+            return session.decrypt(key, item.challenge[AES_BLOCK_BYTES:], item.challenge[:AES_BLOCK_BYTES])
         case CustodyRole.MAC:
-            return session.mac(key, _PROOF_DOMAIN + challenge, Mechanism.SHA256_HMAC)
+            return session.mac(key, _PROOF_DOMAIN + item.challenge, Mechanism.SHA256_HMAC)
         case CustodyRole.MATERIAL_SEALING:
-            unsealed = session.unwrap(key, challenge, templates.material(), templates.MATERIAL_SEALING_MECHANISM)
+            template = templates.material(transferable=item.transferable)
+            unsealed = session.unwrap(key, item.challenge, template, templates.MATERIAL_SEALING_MECHANISM)
             with session.temporary(unsealed):
                 return session.mac(unsealed, _PROOF_DOMAIN, Mechanism.AES_CMAC)
         case CustodyRole.PAIR_SEALING:
-            unsealed = session.unwrap(key, challenge, templates.pair_private(), templates.PAIR_SEALING_MECHANISM)
+            unsealed = session.unwrap(key, item.challenge, templates.pair_private(), templates.PAIR_SEALING_MECHANISM)
             with session.temporary(unsealed):
                 return hashlib.sha256(session.read(unsealed, Attribute.MODULUS)).digest()
 
@@ -103,19 +101,25 @@ def _require_one(found: list[TokenObject], item: CustodyObject, label: str) -> T
     return found[0]
 
 
-def _template(item: CustodyObject, label: str, profile: Profile) -> Template:
-    return templates.custody(item.role, item.object_id, label, allowed_mechanisms=profile.stores_allowed_mechanisms)
-
-
-def _require_as_made(
+def differences(
     session: TokenSession, key: TokenObject, item: CustodyObject, label: str, profile: Profile
-) -> None:
-    asked = _template(item, label, profile)
-    unexcused = [
+) -> list[str]:
+    """Return in which names and attributes `key` is not as such an object is made; the profile's are left out."""
+    asked = templates.custody(item, label, allowed_mechanisms=profile.stores_allowed_mechanisms)
+    return [
         finding
         for finding in evidence.findings(session, key, asked, generated=True)
         if not profile.excuse(f"{profiles.CUSTODY}: {finding}")
     ]
+
+
+def require_as_made(session: TokenSession, key: TokenObject, item: CustodyObject, label: str, profile: Profile) -> None:
+    """Return if `key` has the names and attributes with which such an object is made.
+
+    Raises:
+        TokenUnusable: it has others.
+    """
+    unexcused = differences(session, key, item, label, profile)
     if unexcused:
         raise TokenUnusable(
             f"The token's object '{label}' is not as it was made ({', '.join(unexcused)}): "
@@ -125,7 +129,7 @@ def _require_as_made(
 
 def _require_answer(session: TokenSession, key: TokenObject, item: CustodyObject, label: str) -> None:
     try:
-        answer = _answer(session, item.role, key, item.challenge)
+        answered = answer(session, item, key)
     except pkcs11.PKCS11Error as error:
         if faults.classify(error) is ErrorClass.TOKEN:
             raise
@@ -133,89 +137,63 @@ def _require_answer(session: TokenSession, key: TokenObject, item: CustodyObject
             f"The token's object '{label}' does not give its known answer ({faults.word(error)}): it is not the key "
             "this database was initialised with. Restore token and database from the same backup."
         ) from error
-    if not item.proved or not hmac.compare_digest(answer, item.answer):
+    if not item.proved or not hmac.compare_digest(answered, item.answer):
         raise TokenUnusable(
             f"The token's object '{label}' does not give its known answer: it is not the key this database was "
             "initialised with. Restore token and database from the same backup."
         )
 
 
-def _require_each_role_once(objects: Sequence[CustodyObject]) -> None:
-    named = Counter(item.role for item in objects)
-    missing = sorted(role for role in CustodyRole if not named[role])
+def _require_each_once(objects: Sequence[CustodyObject]) -> None:
+    """Return if there is one object for each role, and of the sealing roles one for each version."""
+    versions = {item.version for item in objects if item.role in SEALING_ROLES}
+    named = Counter((item.role, item.version) for item in objects)
+    needed = {
+        *((role, FIRST_VERSION) for role in CustodyRole if role not in SEALING_ROLES),
+        *((role, version) for role in SEALING_ROLES for version in versions or {FIRST_VERSION}),
+    }
+    missing = sorted(role for role, version in needed if not named[role, version])
     if missing:
         raise TokenUnusable(
             f"The database names no long-lived object for {', '.join(missing)}: it is damaged; restore it."
         )
-    for role, count in named.items():
-        if count > 1:
-            raise TokenUnusable(f"The database names {count} long-lived objects for {role}: it is damaged; restore it.")
+    for (role, version), count in named.items():
+        if count > 1 or (role, version) not in needed:
+            raise TokenUnusable(
+                f"The database names {count} long-lived objects for {role}, version {version}: it is damaged; "
+                "restore it."
+            )
     if len({item.object_id for item in objects}) < len(objects):
         raise TokenUnusable("The database has the same id for two long-lived objects: it is damaged; restore it.")
 
 
 def open_custody(
-    session: TokenSession, deployment_id: str, objects: Iterable[CustodyObject], profile: Profile
+    session: TokenSession,
+    deployment_id: str,
+    objects: Sequence[CustodyObject],
+    profile: Profile,
+    known: Mapping[CustodyObject, TokenObject] | None = None,
 ) -> Custody:
     """Find every object, compare its names and attributes and have it give its known answer.
+
+    Args:
+        session: to work in.
+        deployment_id: whose objects they are.
+        objects: as the database names them.
+        profile: of the token.
+        known: what this session has proved already; it is taken as it is.
 
     Raises:
         TokenUnusable: one of them is not there, or is not what it was.
     """
-    objects = tuple(objects)
-    _require_each_role_once(objects)
-    opened: dict[CustodyRole, TokenObject] = {}
+    _require_each_once(objects)
+    opened = {item: key for item, key in (known or {}).items() if item in objects}
     for item in objects:
+        if item in opened:
+            continue
         label = item.label(deployment_id)
         key = _require_one(find(session, item, label), item, label)
-        _require_as_made(session, key, item, label, profile)
+        require_as_made(session, key, item, label, profile)
         _require_answer(session, key, item, label)
-        opened[item.role] = key
-    return Custody(opened)
-
-
-# --- init ----------------------------------------------------------------------------------------------
-
-
-def _husks(session: TokenSession) -> dict[int, TokenObject]:
-    """Return the objects that say they belong to a session, by handle.
-
-    Called before this process has made any, and SoftHSM keeps those of other processes to them: whatever is found is a
-    file in the token's directory, whose making was interrupted or is under way elsewhere.
-    """
-    return {each.handle: each for each in session.find(templates.find_session_objects())}
-
-
-def create(
-    session: TokenSession, deployment_id: str, planned: Iterable[CustodyObject], profile: Profile
-) -> tuple[CustodyObject, ...]:
-    """Make the planned objects in place of whatever an interrupted `init` left of them.
-
-    Returns:
-        The objects, each with a challenge and its answer.
-
-    Raises:
-        TokenUnusable: the token does not make them as asked.
-    """
-    husks = _husks(session) if profile.writes_softhsm_directory else {}
-    made = []
-    for item in planned:
-        label = item.label(deployment_id)
-        for half_made in find(session, item, label):
-            half_made.destroy()
-        bits = MAC_KEY_BITS if item.role is CustodyRole.MAC else _KEY_BITS
-        try:
-            key = session.generate_secret(bits, _template(item, label, profile))
-            challenge = _challenge(session, item.role, key)
-            answer = _answer(session, item.role, key, challenge)
-        except pkcs11.PKCS11Error as error:
-            raise TokenUnusable(
-                f"The token does not make the object '{label}' ({faults.word(error)}): "
-                "it lacks what this service needs; use another one."
-            ) from error
-        _require_as_made(session, key, item, label, profile)
-        made.append(replace(item, challenge=challenge, answer=answer))
-    # Meanwhile an RSA pair was generated: what another process was making when we began is made by now.
-    for handle in husks.keys() & _husks(session).keys():
-        husks[handle].destroy()
-    return tuple(made)
+        opened[item] = key
+    return Custody(deployment_id, opened)

@@ -27,6 +27,8 @@ _COMPARED: Final = frozenset(
         Attribute.EXTRACTABLE,
         Attribute.MODIFIABLE,
         Attribute.ALLOWED_MECHANISMS,
+        Attribute.TRUSTED,
+        Attribute.WRAP_WITH_TRUSTED,
         *templates.SECRET_KEY_USES,
         *templates.PRIVATE_KEY_USES,
     )

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Final
 import pkcs11
 from pkcs11 import MGF, Attribute, Mechanism
 
+from hsmkms.core.custody import CustodyRole
 from hsmkms.core.material import SealedMaterial
 from hsmkms.core.wrapping import WrappingAlgorithm
-from hsmkms.hsm.host import packing, records, templates
+from hsmkms.hsm.host import packing, records, sealing_keys, templates
 from hsmkms.hsm.host.fingerprints import fingerprint
+from hsmkms.hsm.host.records import Content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,10 +44,12 @@ UNWRAPPING: Final[Mapping[WrappingAlgorithm, Parameter]] = {
 
 
 class Step(StrEnum):
-    """The steps of an import, by which a refusal is known."""
+    """The steps of an import and of a transfer, by which a refusal is known."""
 
     CIPHERTEXT = "size and value of the ciphertext"
     UNWRAP = "unwrapping"
+    UNSEAL = "unsealing"
+    TRANSIT = "transit key"
     FINGERPRINT = "fingerprint (CMAC)"
     SEAL = "sealing (AES-KW)"
     SEALED_SIZE = "size of the sealed blob"
@@ -55,7 +59,7 @@ class Step(StrEnum):
 
 
 class StepFailed(Exception):
-    """An import went as far as `step`."""
+    """An import or a transfer went as far as `step`."""
 
     def __init__(self, step: Step, error: pkcs11.PKCS11Error | None = None) -> None:
         """Take the step, and the token's error if it was the token that refused."""
@@ -65,7 +69,8 @@ class StepFailed(Exception):
 
 
 @contextmanager
-def _step(step: Step) -> Iterator[None]:
+def step_of(step: Step) -> Iterator[None]:
+    """Raise StepFailed for an error of the token in the block."""
     try:
         yield
     except pkcs11.PKCS11Error as error:
@@ -83,7 +88,7 @@ def unwrap_and_seal(
     if len(ciphertext) != pair.size or int.from_bytes(ciphertext, "big") >= pair.modulus:
         raise StepFailed(Step.CIPHERTEXT)
     template = templates.material(extractable=True)
-    with _step(Step.UNWRAP):
+    with step_of(Step.UNWRAP):
         key = bench.session.unwrap(pair.private, ciphertext, template, UNWRAPPING[algorithm])
     with bench.session.temporary(key):
         return seal(bench, key, owner)
@@ -106,26 +111,31 @@ def seal(bench: Workbench, key: TokenObject, owner: RecordIdentity) -> SealedMat
     Raises:
         StepFailed: naming the step.
     """
-    with _step(Step.FINGERPRINT):
+    sealing = bench.custody.material_sealing
+    with step_of(Step.FINGERPRINT):
         first = fingerprint(bench, key, owner)
-    with _step(Step.SEAL):
-        blob = bench.session.wrap(bench.custody.material_sealing, key, templates.MATERIAL_SEALING_MECHANISM)
+    with step_of(Step.SEAL):
+        blob = bench.session.wrap(sealing.key, key, templates.MATERIAL_SEALING_MECHANISM)
     if len(blob) != owner.edition.sealed_bytes:
         raise StepFailed(Step.SEALED_SIZE)
-    with _step(Step.READ_BACK), unsealed(bench, blob) as again:
+    with step_of(Step.READ_BACK), unsealed(bench, Content(sealing.version, blob)) as again:
         second = fingerprint(bench, again, owner)
     if not first.matches(second):
         raise StepFailed(Step.SAME)
-    with _step(Step.BIND):
-        return SealedMaterial(records.bind(bench, owner, blob), first)
+    with step_of(Step.BIND):
+        return SealedMaterial(records.bind(bench, owner, blob, sealing.version), first)
 
 
 @contextmanager
-def unsealed(bench: Workbench, blob: bytes) -> Iterator[TokenObject]:
-    """Lend the material of a sealed blob as an object that is not extractable."""
-    key = bench.session.unwrap(
-        bench.custody.material_sealing, blob, templates.material(), templates.MATERIAL_SEALING_MECHANISM
-    )
+def unsealed(bench: Workbench, sealed: Content) -> Iterator[TokenObject]:
+    """Lend the material of a sealed blob as an object that is not extractable.
+
+    Raises:
+        RecordMismatch: the key that sealed it is gone.
+    """
+    sealing = sealing_keys.opening(bench, CustodyRole.MATERIAL_SEALING, sealed.version)
+    template = templates.material(transferable=sealing.transferable)
+    key = bench.session.unwrap(sealing.key, sealed.content, template, templates.MATERIAL_SEALING_MECHANISM)
     with bench.session.temporary(key):
         yield key
 

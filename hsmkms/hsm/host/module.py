@@ -4,12 +4,14 @@ Laws:
 
 - a module is initialised with CKF_OS_LOCKING_OK: python-pkcs11 calls C_Initialize(NULL), after which SoftHSM runs
   without its mutexes while every call releases the GIL (crashes in nearly every run with two threads);
-- the PIN is sent once, and last: whatever else may keep the host from starting shows before.
+- the PIN is sent once, and last: whatever else may keep the host from starting shows before (`transit` has the
+  security officer's).
 """
 
 from __future__ import annotations
 
 import ctypes
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,14 +20,14 @@ from pkcs11._pkcs11 import lib
 
 from hsmkms.core.errors import LoginUnanswered, PinRefused, TokenUnusable
 from hsmkms.hsm.host import cryptoki, faults, pins
+from hsmkms.hsm.host.mapper import Mapper
 from hsmkms.hsm.host.profiles import profile_of
 from hsmkms.hsm.host.return_values import CKR_OK
-from hsmkms.hsm.host.templates import Mapper
 from hsmkms.hsm.report import TokenDescription
 from hsmkms.hsm.settings import HostPurpose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Self
 
     from hsmkms.hsm.settings import HostSettings
@@ -150,18 +152,40 @@ def open_sessions(
         # python-pkcs11 opens a session and logs in with it in one call; that there is room for it is known now.
         sessions.pop().close()
     except pkcs11.PKCS11Error as error:
-        raise TokenUnusable(
-            f"The token '{settings.token_label}' opens no session ({faults.word(error)}): see the module's own log, "
-            "or lower hsm.sessions_per_host."
-        ) from error
+        raise no_session(settings, error) from error
     before_login()
-    try:
+    with one_login(settings, PinRefused.text):
         sessions.append(token.open(rw=writable, user_pin=pin.reveal().decode(), attribute_mapper=Mapper()))
+    return sessions
+
+
+def no_session(settings: HostSettings, error: pkcs11.PKCS11Error) -> TokenUnusable:
+    """Return what it means that the token opens no session."""
+    return TokenUnusable(
+        f"The token '{settings.token_label}' opens no session ({faults.word(error)}): see the module's own log, "
+        "or lower hsm.sessions_per_host."
+    )
+
+
+@contextmanager
+def one_login(settings: HostSettings, refused: str, pin: str = "PIN") -> Iterator[None]:
+    """Judge the one login in the block.
+
+    Args:
+        settings: of this host.
+        refused: the sentence for a PIN that the token refuses.
+        pin: which PIN it is, for the other sentences.
+
+    Raises:
+        PinRefused: the token refused it.
+        LoginUnanswered: it neither took nor refused it.
+    """
+    try:
+        yield
     except pkcs11.PKCS11Error as error:
         if faults.is_pin_refusal(error):
-            raise PinRefused from error
+            raise PinRefused(refused) from error
         raise LoginUnanswered(
-            f"The token '{settings.token_label}' neither took nor refused the PIN ({faults.word(error)}): see the "
+            f"The token '{settings.token_label}' neither took nor refused the {pin} ({faults.word(error)}): see the "
             "module's own log, and how many tries the token has left, before you start again."
         ) from error
-    return sessions

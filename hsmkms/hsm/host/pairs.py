@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Attribute
 
-from hsmkms.hsm.host import records, templates
+from hsmkms.core.custody import CustodyRole
+from hsmkms.hsm.host import records, sealing_keys, templates
 
 if TYPE_CHECKING:
     from hsmkms.core.records import RecordIdentity
@@ -59,13 +60,12 @@ def narrowed(session: TokenSession, fresh: TokenObject) -> TokenObject:
 
 def make_pair(bench: Workbench, identity: RecordIdentity, bits: int) -> tuple[bytes, bytes]:
     """Generate a pair of `bits`; return its SubjectPublicKeyInfo and its private half as a record."""
-    session = bench.session
+    session, sealing = bench.session, bench.custody.pair_sealing
     public, fresh = session.generate_pair(bits)
     with session.temporary(public), session.temporary(fresh):
         information = subject_public_key_info(session, public)
-        record = records.bind(
-            bench, identity, session.wrap(bench.custody.pair_sealing, fresh, templates.PAIR_SEALING_MECHANISM)
-        )
+        blob = session.wrap(sealing.key, fresh, templates.PAIR_SEALING_MECHANISM)
+        record = records.bind(bench, identity, blob, sealing.version)
         bench.pairs.keep(identity, record, WrappingPair(narrowed(session, fresh), modulus_of(session, public)))
     return information, record
 
@@ -74,14 +74,15 @@ def open_pair(bench: Workbench, identity: RecordIdentity, record: bytes) -> Wrap
     """Return the pair of a record of `identity`, from what is at hand or unsealed.
 
     Raises:
-        RecordMismatch: the record is not this identity's.
+        RecordMismatch: the record is not this identity's, or the key that sealed it is gone.
     """
     at_hand = bench.pairs.get(identity, record)
     if at_hand is not None:
         return at_hand
-    blob = records.unbind(bench, identity, record)
+    sealed = records.unbind(bench, identity, record)
+    sealing = sealing_keys.opening(bench, CustodyRole.PAIR_SEALING, sealed.version)
     private = bench.session.unwrap(
-        bench.custody.pair_sealing, blob, templates.pair_private(), templates.PAIR_SEALING_MECHANISM
+        sealing.key, sealed.content, templates.pair_private(), templates.PAIR_SEALING_MECHANISM
     )
     pair = WrappingPair(private, modulus_of(bench.session, private))
     bench.pairs.keep(identity, record, pair)

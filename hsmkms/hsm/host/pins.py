@@ -1,4 +1,4 @@
-"""Reading the PIN: the one place where its bytes come into a process of ours.
+"""Reading a PIN: the one place where its bytes come into a process of ours.
 
 Law: a descriptor is read from its beginning without moving its position, which other hosts share, and closed.
 """
@@ -13,6 +13,8 @@ from hsmkms.core.errors import TokenUnusable
 from hsmkms.core.secrets import Pin
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hsmkms.hsm.settings import HostSettings
 
 _MOST_BYTES: Final = 4096
@@ -20,22 +22,37 @@ _MOST_BYTES: Final = 4096
 
 
 def read_pin(settings: HostSettings) -> Pin:
-    """Return the PIN, without the newline that editors add.
+    """Return the user's PIN, without the newline that editors add.
 
     Raises:
         TokenUnusable: it cannot be read, is empty, or is not UTF-8.
     """
-    key = settings.pin_key
     where = "PIN" if settings.pin_file is None else f"PIN file '{settings.pin_file}'"
+    return _judged(lambda: _content(settings), where, "user", settings.pin_key)
+
+
+def read_so_pin(settings: HostSettings) -> Pin:
+    """Return the security officer's PIN, without the newline that editors add.
+
+    Raises:
+        TokenUnusable: it is not named, cannot be read, is empty, or is not UTF-8.
+    """
+    path = settings.so_pin_file
+    if path is None:
+        raise TokenUnusable("The security officer's PIN is needed for this: name the file that it is in.")
+    return _judged(Path(path).read_bytes, f"SO PIN file '{path}'", "SO", "its name")
+
+
+def _judged(read: Callable[[], bytes], where: str, whose: str, key: str) -> Pin:
     try:
-        text = _content(settings).rstrip(b"\r\n")
+        text = read().rstrip(b"\r\n")
         text.decode()
     except OSError as error:
         raise TokenUnusable(f"The {where} cannot be read ({error.strerror}): correct {key}.") from error
     except UnicodeDecodeError as error:
         raise TokenUnusable(f"The {where} is not UTF-8 text: correct {key}.") from error
     if not text:
-        raise TokenUnusable(f"The {where} is empty: write the token's user PIN into it, or correct {key}.")
+        raise TokenUnusable(f"The {where} is empty: write the token's {whose} PIN into it, or correct {key}.")
     return Pin(text)
 
 

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, NoReturn
 import pkcs11
 
 from hsmkms.core.errors import TokenUnusable
-from hsmkms.hsm import frames, messages
-from hsmkms.hsm.host import attaching, faults, verbs
+from hsmkms.hsm import messages
+from hsmkms.hsm.host import adopting, attaching, faults, making, purposes, verbs
 from hsmkms.hsm.host.arrivals import Arrivals
+from hsmkms.hsm.host.departures import Departures
 from hsmkms.hsm.host.faults import TokenSick
 from hsmkms.hsm.messages import Fault, FaultKind, Reply, Request
 from hsmkms.hsm.parts import CustodyItem
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
+    from hsmkms.hsm.host.adopting import Standing
+    from hsmkms.hsm.host.canary import Canary
     from hsmkms.hsm.host.session import TokenSession
     from hsmkms.hsm.host.workbench import Workbench
     from hsmkms.hsm.report import TokenDescription
@@ -58,9 +61,11 @@ class Host:
         self._sessions = sessions
         self._token = token
         self._benches: list[Workbench] = []
+        self._standing: Standing | None = None
+        self._adopting = threading.Lock()
         self._arrivals = Arrivals(connection, self._leave)
+        self._departures = Departures(connection, self._leave, sessions=len(sessions))
         self._exit = HostExit.ORPHANED
-        self._sending = threading.Lock()
         self._counting = threading.Lock()
         self._counts: Counter[str] = Counter()
 
@@ -78,7 +83,7 @@ class Host:
 
     def _refused(self, request: Request) -> bool:
         """Tell whether this host does not do what it was asked, and answer so."""
-        if verbs.allowed(request.verb, self._settings.purpose):
+        if purposes.allowed(request.verb, self._settings.purpose):
             return False
         verb, purpose = type(request.verb).__name__, self._settings.purpose.value
         _logger.error("verb refused", extra={"verb": verb, "why": f"a host started to {purpose} does not do it"})
@@ -99,12 +104,7 @@ class Host:
         os._exit(self._exit)
 
     def _reply(self, number: int, answer: messages.Answer) -> None:
-        frame = frames.frame(Reply(number=number, answer=answer))
-        with self._sending:
-            try:
-                self._connection.sendall(frame)
-            except OSError:
-                self._leave()
+        self._departures.send(Reply(number=number, answer=answer))
 
     # --- before Attach ---------------------------------------------------------------------------------
 
@@ -129,11 +129,16 @@ class Host:
             case messages.Attach():
                 purpose = self._settings.purpose
                 self._benches = attaching.attach(self._sessions, verb.place, edition, self._token, purpose)
-                canary = self._benches[0].canary
-                return messages.Attached(algorithms=frozenset(canary.ciphertexts), ciphers=canary.ciphers)
+                return _attached(self._benches[0].canary)
             case messages.Initialise():
-                made = attaching.initialise(self._sessions[0], verb.place, edition, self._token)
+                made = making.initialise(self._sessions[0], verb.place, edition, self._token)
                 return messages.Initialised(objects=tuple(map(CustodyItem.of, made)))
+            case messages.MakeSealingKeys():
+                made = making.make_sealing_keys(self._sessions[0], verb, edition, self._token)
+                return messages.Initialised(objects=tuple(map(CustodyItem.of, made)))
+            case messages.DestroySealingKeys():
+                making.destroy_sealing_keys(self._sessions[0], verb, edition, self._token)
+                return messages.SealingKeysDestroyed()
             case _:
                 _logger.error("verb refused", extra={"verb": type(verb).__name__, "why": "before Attach"})
                 return Fault(kind=FaultKind.REFUSED)
@@ -148,7 +153,7 @@ class Host:
             REQUEST_ID.set(request.request_id)
             started = time.monotonic()
             try:
-                answer = verbs.answer(bench, request.verb, self._token)
+                answer = self._obeyed(bench, request.verb)
             except TokenSick as sick:
                 self._end_sick(request, sick)
             except Exception:
@@ -156,15 +161,36 @@ class Host:
                 _logger.exception("verb failed", extra={"verb": type(request.verb).__name__})
                 answer = Fault(kind=FaultKind.INTERNAL)
             self._log(request.verb, started, answer)
-            self._reply(request.number, answer)
+            microseconds = round((time.monotonic() - started) * 1_000_000)
+            reply = Reply(number=request.number, answer=answer, microseconds=microseconds)
+            self._departures.send_or_hold(request.verb, reply)
+
+    def _obeyed(self, bench: Workbench, verb: messages.Verb) -> messages.Answer:
+        """Carry out a verb with the sealing keys that the deployment has by now."""
+        if not isinstance(verb, messages.Adopt):
+            adopting.follow(bench, self._standing)
+            return verbs.answer(bench, verb, self._token)
+        with self._adopting:
+            adopting.follow(bench, self._standing)
+            try:
+                self._standing = adopting.adopt(bench, verb.place, self._token)
+            except TokenUnusable as unusable:
+                return Fault(kind=FaultKind.UNUSABLE, message=unusable.message)
+        return _attached(bench.canary)
 
     def _next(self, bench: Workbench) -> Request:
         """Return the next request; until then tidy the session whenever that is due, also if nobody asks any more."""
+        self._tidy(bench)
+        request = self._arrivals.at_hand()
+        if request is not None:
+            self._departures.make_way(request.verb)
+            return request
+        self._departures.send_held()
         while True:
-            self._tidy(bench)
             request = self._arrivals.next(min(bench.materials.seconds_left, bench.pairs.seconds_left))
             if request is not None:
                 return request
+            self._tidy(bench)
 
     @staticmethod
     def _tidy(bench: Workbench) -> None:
@@ -192,3 +218,7 @@ class Host:
         outcome = answer.kind.value if isinstance(answer, Fault) else "done"
         milliseconds = round((time.monotonic() - started) * 1000, 3)
         _logger.debug("verb", extra={"verb": name, "count": count, "milliseconds": milliseconds, "outcome": outcome})
+
+
+def _attached(canary: Canary) -> messages.Attached:
+    return messages.Attached(algorithms=frozenset(canary.ciphertexts), ciphers=canary.ciphers)

@@ -25,6 +25,7 @@ from hsmkms.core.ciphertexts import TAG_BYTES
 from hsmkms.hsm.host import faults, packing, templates
 from hsmkms.hsm.host.cryptoki import Calls
 from hsmkms.hsm.host.faults import TokenSick
+from hsmkms.hsm.host.mapper import Mapper
 from hsmkms.hsm.host.packing import Parameter
 
 if TYPE_CHECKING:
@@ -72,15 +73,22 @@ class _Object:
 class TokenSession:
     """One session; for one thread at a time."""
 
-    def __init__(self, session: pkcs11.Session) -> None:
-        """Take an open session of a logged-in user."""
+    def __init__(self, session: pkcs11.Session, transit_key: TokenObject | None = None) -> None:
+        """Take an open session of a logged-in user, and the transit key where there is one (`transit`)."""
         self._session: Any = session
-        self._mapper = templates.Mapper()
+        self._mapper = Mapper()
         self._calls = Calls(cast("Any", session).handle)
         self._templates: dict[int, tuple[Template, Packed]] = {}
         self._parameters: dict[Mechanism, Parameter] = {}
         self._mark = uuid.uuid4().bytes
         self._may_hold_unknown = False
+        self._transit_key = transit_key
+
+    @property
+    def transit_key(self) -> TokenObject:
+        """The key that takes material from one sealing key to the next."""
+        assert self._transit_key is not None  # noqa: S101 - a host started for a transfer has one, and only it asks
+        return self._transit_key
 
     @property
     def may_hold_unknown(self) -> bool:

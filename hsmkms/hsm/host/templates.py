@@ -4,27 +4,22 @@ Laws:
 
 - CKA_MODIFIABLE is the last attribute: SoftHSM 2.6.1 applies a template in order, and after MODIFIABLE=false it
   answers CKR_ATTRIBUTE_READ_ONLY to what follows;
-- every value is packed once in Python before it goes out, because python-pkcs11 0.10.1 ends the process with SIGSEGV
-  on a value that it cannot pack;
-- nothing is left to a default of python-pkcs11's: what a template does not name is not sent;
 - CKA_VALUE_LEN is never in an unwrap template: NSS truncates the key to it without a word.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import struct
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
-from pkcs11.attributes import AttributeMapper
 
-from hsmkms.core.custody import CustodyRole
-from hsmkms.hsm.host.packing import Packed
+from hsmkms.core.custody import SEALING_ROLES, CustodyRole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from hsmkms.core.custody import CustodyObject
 
 Value: TypeAlias = "bool | int | str | bytes | tuple[Mechanism, ...] | Mapping[Attribute, bool | int]"
 Template: TypeAlias = "Mapping[Attribute, Value]"
@@ -59,6 +54,12 @@ _UNSEALED_MATERIAL: Final[Mapping[Attribute, bool | int]] = {
     Attribute.DERIVE: False,
     Attribute.MODIFIABLE: False,
 }
+_UNSEALED_TRANSIT: Final[Mapping[Attribute, bool | int]] = {
+    attribute: value for attribute, value in _UNSEALED_MATERIAL.items() if attribute is not Attribute.EXTRACTABLE
+}
+"""What the transit key unwraps is the temporary object of an import: extractable, because it is about to be sealed."""
+_UNSEALED_TRANSFERABLE: Final[Mapping[Attribute, bool | int]] = {**_UNSEALED_TRANSIT, Attribute.WRAP_WITH_TRUSTED: True}
+"""Either not extractable, or to be wrapped by nothing but a key that the security officer trusts."""
 _UNSEALED_PAIR: Final[Mapping[Attribute, bool | int]] = {
     Attribute.CLASS: ObjectClass.PRIVATE_KEY,
     Attribute.KEY_TYPE: KeyType.RSA,
@@ -91,10 +92,6 @@ _CUSTODY_MECHANISMS: Final[Mapping[CustodyRole, tuple[Mechanism, ...]]] = {
     CustodyRole.CREDENTIAL: (Mechanism.AES_CBC_PAD,),
     CustodyRole.MAC: (Mechanism.SHA256_HMAC,),
 }
-_CUSTODY_UNWRAP_TEMPLATES: Final[Mapping[CustodyRole, Mapping[Attribute, bool | int]]] = {
-    CustodyRole.MATERIAL_SEALING: _UNSEALED_MATERIAL,
-    CustodyRole.PAIR_SEALING: _UNSEALED_PAIR,
-}
 
 
 def _secret_key(
@@ -116,40 +113,84 @@ def _unmodifiable(template: Template) -> Template:
     return {**template, Attribute.MODIFIABLE: False}
 
 
+def _material(uses: Iterable[Attribute], *, extractable: bool, transferable: bool) -> Template:
+    template = _secret_key(KeyType.AES, uses, extractable=extractable)
+    # SoftHSM wants all that the UNWRAP_TEMPLATE names in the template of what is unsealed; other tokens lack it.
+    trusted = {Attribute.WRAP_WITH_TRUSTED: True} if transferable else {}
+    return _unmodifiable({**template, **trusted})
+
+
 @functools.cache
-def material(*, extractable: bool = False) -> Template:
+def material(*, extractable: bool = False, transferable: bool = False) -> Template:
     """Return the template of a session object holding key material, which can make a MAC and nothing else.
 
-    Only the temporary object of an import is `extractable`: it is about to be sealed.
+    Args:
+        extractable: of the temporary object of an import, which is about to be sealed, and in a transfer.
+        transferable: of what a transferable sealing key unseals: nothing but a trusted key wraps it.
     """
-    return _unmodifiable(_secret_key(KeyType.AES, (Attribute.SIGN,), extractable=extractable))
+    return _material((Attribute.SIGN,), extractable=extractable, transferable=transferable)
 
 
 @functools.cache
-def ciphering_material() -> Template:
-    """Return the template of a session object holding key material, which can encrypt, decrypt and nothing else."""
-    return _unmodifiable(_secret_key(KeyType.AES, (Attribute.ENCRYPT, Attribute.DECRYPT)))
+def ciphering_material(*, transferable: bool = False) -> Template:
+    """Return the template of a session object holding key material, which can encrypt, decrypt and nothing else.
+
+    Args:
+        transferable: as of `material`.
+    """
+    return _material((Attribute.ENCRYPT, Attribute.DECRYPT), extractable=False, transferable=transferable)
 
 
-def misused(template: Template, use: Attribute) -> Template:
-    """Return `template` with one flag turned on that an UNWRAP_TEMPLATE must refuse; for the probe only."""
-    return {**template, use: True}
+def misused(template: Template, attribute: Attribute, *, value: bool = True) -> Template:
+    """Return `template` with one of its flags as an UNWRAP_TEMPLATE must refuse it; for the probe only."""
+    return {**template, attribute: value}
 
 
-def custody(role: CustodyRole, object_id: bytes, label: str, *, allowed_mechanisms: bool) -> Template:
-    """Return the template of the one long-lived object of `role` in a deployment."""
-    names: Template = {Attribute.ID: object_id, Attribute.LABEL: label}
-    return {**names, **custody_role(role, allowed_mechanisms=allowed_mechanisms)}
+def wrapping(*, trusted: bool = False) -> Template:
+    """Return the template of a key as a thief would make one to take material out; for the probe only."""
+    template = dict(_secret_key(KeyType.AES, (Attribute.WRAP, Attribute.UNWRAP), extractable=True))
+    if trusted:
+        template[Attribute.TRUSTED] = True
+    return template
 
 
-def custody_role(role: CustodyRole, *, allowed_mechanisms: bool) -> Template:
-    """Return what every long-lived object of `role` is like; not every token stores `allowed_mechanisms`."""
+def custody(item: CustodyObject, label: str, *, allowed_mechanisms: bool) -> Template:
+    """Return the template of one long-lived object of a deployment."""
+    names: Template = {Attribute.ID: item.object_id, Attribute.LABEL: label}
+    role = custody_role(item.role, transferable=item.transferable, allowed_mechanisms=allowed_mechanisms)
+    return {**names, **role}
+
+
+def custody_role(role: CustodyRole, *, transferable: bool = False, allowed_mechanisms: bool) -> Template:
+    """Return what every long-lived object of `role` is like.
+
+    Args:
+        role: what it is for.
+        transferable: of a material sealing key: see `CustodyObject`.
+        allowed_mechanisms: whether the token stores which there are; not every one does.
+    """
     key_type = KeyType.GENERIC_SECRET if role is CustodyRole.MAC else KeyType.AES
     template = dict(_secret_key(key_type, _CUSTODY_USES[role], token=True))
     if allowed_mechanisms:
         template[Attribute.ALLOWED_MECHANISMS] = _CUSTODY_MECHANISMS[role]
-    if role in _CUSTODY_UNWRAP_TEMPLATES:
-        template[Attribute.UNWRAP_TEMPLATE] = _CUSTODY_UNWRAP_TEMPLATES[role]
+    if role in SEALING_ROLES:
+        of_material = _UNSEALED_TRANSFERABLE if transferable else _UNSEALED_MATERIAL
+        template[Attribute.UNWRAP_TEMPLATE] = _UNSEALED_PAIR if role is CustodyRole.PAIR_SEALING else of_material
+    return _unmodifiable(template)
+
+
+def transit() -> Template:
+    """Return the template of the transit key, which only the security officer can make.
+
+    It is a public object, because the security officer sees no private one, and one of the session, so that it is
+    never on a disk and ends with the process. It takes what nothing but a trusted key wraps, and gives back the
+    temporary object of an import.
+    """
+    template = dict(_secret_key(KeyType.AES, (Attribute.WRAP, Attribute.UNWRAP)))
+    template[Attribute.PRIVATE] = False
+    template[Attribute.TRUSTED] = True
+    template[Attribute.ALLOWED_MECHANISMS] = (MATERIAL_SEALING_MECHANISM,)
+    template[Attribute.UNWRAP_TEMPLATE] = _UNSEALED_TRANSIT
     return _unmodifiable(template)
 
 
@@ -211,6 +252,16 @@ def narrowing() -> Template:
     return {Attribute.EXTRACTABLE: False, Attribute.MODIFIABLE: False}
 
 
+def unguarding() -> Template:
+    """Return the template for C_CopyObject that would let any key wrap what is copied; for the probe only."""
+    return {Attribute.WRAP_WITH_TRUSTED: False}
+
+
+def trusting() -> Template:
+    """Return the template for C_CopyObject that would make the user's key a trusted one; for the probe only."""
+    return {Attribute.TRUSTED: True}
+
+
 def widening() -> Template:
     """Return the template for C_CopyObject that a token must refuse; for the probe only."""
     return {Attribute.EXTRACTABLE: True}
@@ -226,75 +277,3 @@ def pair_public() -> Template:
         Attribute.VERIFY: False,
         Attribute.WRAP: True,
     }
-
-
-class Mapper(AttributeMapper):
-    """Packs our templates; adds nothing to them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._nested: dict[tuple[tuple[int, int], ...], tuple[bytes, list[ctypes.Array[ctypes.c_char]]]] = {}
-        self.register_handler(Attribute.ALLOWED_MECHANISMS, _pack_mechanisms, _unpack_mechanisms)
-        self.register_handler(Attribute.UNWRAP_TEMPLATE, self._pack_nested, bytes)
-
-    def _pack_nested(self, template: Mapping[Attribute, bool | int]) -> bytes:
-        """Return an array of CK_ATTRIBUTE; the buffers it points to live as long as this mapper."""
-        key = tuple((int(attribute), int(value)) for attribute, value in template.items())
-        if key not in self._nested:
-            packed, buffers = b"", []
-            for attribute, value in template.items():
-                raw = self.pack_attribute(attribute, value)
-                buffer = ctypes.create_string_buffer(raw, len(raw))
-                buffers.append(buffer)
-                packed += struct.pack("@LPL", attribute, ctypes.addressof(buffer), len(raw))
-            self._nested[key] = (packed, buffers)
-        return self._nested[key][0]
-
-    def checked(self, template: Template) -> Template:
-        """Return `template` if python-pkcs11 can pack all of it and MODIFIABLE is last.
-
-        Raises:
-            TypeError: a defect of ours, found before it reaches C.
-        """
-        for attribute, value in template.items():
-            if not isinstance(self.pack_attribute(attribute, value), bytes):
-                raise TypeError(attribute.name)
-        if Attribute.MODIFIABLE in template and tuple(template)[-1] is not Attribute.MODIFIABLE:
-            raise TypeError(Attribute.MODIFIABLE.name)
-        return template
-
-    def packed(self, template: Template) -> Packed:
-        """Return `template` as C reads it, after it was `checked`."""
-        items = self.checked(template).items()
-        return Packed((attribute, self.pack_attribute(attribute, value)) for attribute, value in items)
-
-    # What python-pkcs11 would add by itself: nothing.
-
-    def secret_key_template(self, **_defaults: Any) -> dict[Attribute, Any]:  # noqa: ANN401 - its signature
-        """Return no attributes."""
-        return {}
-
-    def public_key_template(self, **_defaults: Any) -> dict[Attribute, Any]:  # noqa: ANN401 - its signature
-        """Return no attributes."""
-        return {}
-
-    def private_key_template(self, **_defaults: Any) -> dict[Attribute, Any]:  # noqa: ANN401 - its signature
-        """Return no attributes."""
-        return {}
-
-    def generic_key_template(
-        self,
-        base_template: dict[Attribute, Any],
-        **_defaults: Any,  # noqa: ANN401 - its signature
-    ) -> dict[Attribute, Any]:
-        """Return no attributes, not even the base's."""
-        del base_template
-        return {}
-
-
-def _pack_mechanisms(mechanisms: tuple[Mechanism, ...]) -> bytes:
-    return struct.pack(f"@{len(mechanisms)}L", *mechanisms)
-
-
-def _unpack_mechanisms(raw: bytes) -> tuple[int, ...]:
-    return struct.unpack(f"@{len(raw) // struct.calcsize('@L')}L", raw)

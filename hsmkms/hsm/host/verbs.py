@@ -2,7 +2,6 @@
 
 Laws:
 
-- a host obeys the verbs of its purpose and no other;
 - every way in which wrapped material can fail to unwrap is one answer; which it was goes to the log;
 - what the token refused once, with an error that may be its own, is tried once more before anybody is blamed;
 - for an algorithm whose refusals are merged, a wrong length is that same answer (padding oracle), and nothing is tried
@@ -21,24 +20,21 @@ from typing import TYPE_CHECKING, Final, assert_never
 import pkcs11
 
 from hsmkms.core.ciphertexts import OF_EDITION
-from hsmkms.core.errors import CiphertextInvalid, TokenUnusable
+from hsmkms.core.errors import CiphertextInvalid, NotTransferable, TokenUnusable
 from hsmkms.core.ports import HeldMaterial
 from hsmkms.core.records import RecordKind
 from hsmkms.core.secrets import Plaintext
 from hsmkms.core.wrapping import WRAPPING
 from hsmkms.hsm import messages
-from hsmkms.hsm.host import canary, ciphering, faults, materials, pairs, records, seals
+from hsmkms.hsm.host import canary, ciphering, faults, materials, pairs, records, resealing, seals
 from hsmkms.hsm.host.faults import ErrorClass, TokenSick
 from hsmkms.hsm.host.fingerprints import fingerprint
 from hsmkms.hsm.host.materials import Step, StepFailed
 from hsmkms.hsm.host.probe import probe
 from hsmkms.hsm.host.records import RecordMismatch
 from hsmkms.hsm.messages import Answer, Fault, FaultKind
-from hsmkms.hsm.settings import HostPurpose
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from hsmkms.core.material import SealedMaterial
     from hsmkms.core.records import RecordIdentity
     from hsmkms.hsm.host.workbench import Workbench
@@ -47,40 +43,10 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _PAIR_BITS: Final = range(2048, 4097)
-_SERVING: Final[frozenset[type[messages.Verb]]] = frozenset(
-    (
-        messages.Attach,
-        messages.Probe,
-        messages.MakePair,
-        messages.ImportMaterial,
-        messages.GenerateMaterial,
-        messages.InspectMaterial,
-        messages.Encrypt,
-        messages.Decrypt,
-        messages.RequireDecryptable,
-        messages.ReEncrypt,
-        messages.MakeDataKey,
-        messages.Random,
-        messages.SealHead,
-        messages.HoldsSeal,
-        messages.OpenSecret,
-    )
-)
-_OF_PURPOSE: Final[Mapping[HostPurpose, frozenset[type[messages.Verb]]]] = {
-    HostPurpose.SERVE: _SERVING,
-    HostPurpose.OPERATE: _SERVING | {messages.ProtectSecret},
-    HostPurpose.INIT: frozenset((messages.Initialise, messages.Attach)),
-}
-"""Whoever takes over the web process could otherwise make a credential of its own for any account."""
 
 
 class VerbRefused(Exception):
     """The caller asked what this host does not do: a defect of the caller."""
-
-
-def allowed(verb: messages.Verb, purpose: HostPurpose) -> bool:
-    """Tell whether a host of this purpose obeys `verb`."""
-    return type(verb) in _OF_PURPOSE[purpose]
 
 
 def answer(bench: Workbench, verb: messages.Verb, token: TokenDescription) -> Answer:
@@ -136,7 +102,12 @@ def _require_well(bench: Workbench, error: pkcs11.PKCS11Error | StepFailed) -> N
 
 def _carry_out(bench: Workbench, verb: messages.Verb, token: TokenDescription) -> Answer:
     match verb:
-        case messages.ImportMaterial() | messages.GenerateMaterial() | messages.InspectMaterial():
+        case (
+            messages.ImportMaterial()
+            | messages.GenerateMaterial()
+            | messages.ResealMaterial()
+            | messages.InspectMaterial()
+        ):
             return _of_material(bench, verb)
         case messages.MakePair():
             return _make_pair(bench, verb)
@@ -154,7 +125,13 @@ def _carry_out(bench: Workbench, verb: messages.Verb, token: TokenDescription) -
             return _of_trail(bench, verb)
         case messages.ProtectSecret() | messages.OpenSecret():
             return _of_secret(bench, verb)
-        case messages.Attach() | messages.Initialise():
+        case (
+            messages.Attach()
+            | messages.Initialise()
+            | messages.MakeSealingKeys()
+            | messages.DestroySealingKeys()
+            | messages.Adopt()
+        ):
             raise VerbRefused("this host is attached already")
         case _:
             assert_never(verb)
@@ -169,7 +146,8 @@ def _of_token(bench: Workbench, verb: messages.Random | messages.Probe, token: T
 
 
 def _of_material(
-    bench: Workbench, verb: messages.ImportMaterial | messages.GenerateMaterial | messages.InspectMaterial
+    bench: Workbench,
+    verb: messages.ImportMaterial | messages.GenerateMaterial | messages.ResealMaterial | messages.InspectMaterial,
 ) -> Answer:
     owner = _owner(bench, verb.owner, RecordKind.MATERIAL)
     match verb:
@@ -177,6 +155,8 @@ def _of_material(
             return _import(bench, verb, owner)
         case messages.GenerateMaterial():
             return _sealed(materials.generate_and_seal(bench, owner))
+        case messages.ResealMaterial():
+            return _reseal(bench, owner, verb.record)
         case messages.InspectMaterial():
             return _inspect(bench, owner, verb.record)
 
@@ -234,7 +214,7 @@ def _of_secret(bench: Workbench, verb: messages.ProtectSecret | messages.OpenSec
     identity = _owner(bench, verb.identity, RecordKind.CREDENTIAL)
     if isinstance(verb, messages.ProtectSecret):
         return messages.SecretProtected(record=records.bind(bench, identity, verb.secret))
-    return messages.SecretOpened(secret=records.unbind(bench, identity, verb.record))
+    return messages.SecretOpened(secret=records.unbind(bench, identity, verb.record).content)
 
 
 def _owner(bench: Workbench, wire: Identity, kind: RecordKind) -> RecordIdentity:
@@ -280,20 +260,35 @@ def _import(bench: Workbench, verb: messages.ImportMaterial, owner: RecordIdenti
     return Fault(kind=kind, needed_bits=needed)
 
 
+def _reseal(bench: Workbench, owner: RecordIdentity, record: bytes) -> Answer:
+    """Seal anew; what fails twice while the token is well is the record's fault, if it was its part that failed."""
+    for _ in range(2):
+        try:
+            return _sealed(resealing.reseal(bench, owner, record))
+        except NotTransferable:
+            return Fault(kind=FaultKind.NOT_TRANSFERABLE)
+        except StepFailed as failed:
+            _require_well(bench, failed)
+            facts = {"step": failed.step.value, "answer": canary.word_of(failed)}
+            broken = failed.step in resealing.OF_THE_RECORD
+    _logger.error("material was not sealed anew", extra=facts)
+    return Fault(kind=FaultKind.RECORD_BROKEN if broken else FaultKind.INTERNAL)
+
+
 def _inspect(bench: Workbench, owner: RecordIdentity, record: bytes) -> Answer:
-    blob = records.unbind(bench, owner, record)
+    sealed = records.unbind(bench, owner, record)
     bits = owner.edition.material_bits
-    with materials.unsealed(bench, blob) as key:
+    with materials.unsealed(bench, sealed) as key:
         attributes = materials.attributes_of(bench, key)
         mark = fingerprint(bench, key, owner)
-    if len(blob) != owner.edition.sealed_bytes:
+    if len(sealed.content) != owner.edition.sealed_bytes:
         raise StepFailed(Step.SEALED_SIZE)
     return messages.MaterialInspected(
         attributes=attributes,
         length_bits=bits,
         length_proof=(
             "The token made AES-CMACs with it, which works only with keys of 16, 24 or 32 bytes, and its AES key wrap "
-            f"has {len(blob)} bytes, of which RFC 3394 adds 8: the key has {bits // 8} bytes."
+            f"has {len(sealed.content)} bytes, of which RFC 3394 adds 8: the key has {bits // 8} bytes."
         ),
         fingerprint_algorithm=mark.algorithm,
         fingerprint=mark.digest,
