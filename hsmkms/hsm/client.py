@@ -208,6 +208,11 @@ class HostPool:
         return frozenset(self._seats)
 
     @property
+    def most_ahead(self) -> int:
+        """How many calls the hosts are given beyond those that they work on, at their present pace."""
+        return sum(seat.most_ahead for seat in self._seats.values() if Duty.OPERATIONS in seat.duties)
+
+    @property
     def duties(self) -> Mapping[Duty, int]:
         """How many hosts are in use for each duty."""
         return {duty: sum(duty in seat.duties for seat in self._seats.values()) for duty in Duty}

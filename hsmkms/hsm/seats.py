@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,8 @@ AHEAD_SECONDS: Final = 0.005
 """More than anything holds up the event loop, in which a host with nothing ahead would wait: some imports of SoftHSM,
 but less than one call of most network HSMs."""
 MOST_AHEAD: Final = 7
+_LEAST_PACE: Final = 1e-6
+"""As good as nothing, to divide by."""
 _WEIGHT: Final = 1 / 8
 """Of a host's last call, in what its calls take."""
 
@@ -33,12 +36,16 @@ class Seat:
     """How many seconds its calls take, the last ones above all; None: not known yet."""
 
     @property
+    def most_ahead(self) -> int:
+        """How many calls it is given beyond those that it works on, at its pace."""
+        if self.pace is None:
+            return 0
+        return min(MOST_AHEAD, math.ceil(AHEAD_SECONDS * self.sessions / max(self.pace, _LEAST_PACE)) - 1)
+
+    @property
     def room(self) -> bool:
         """Whether one more call can be sent."""
-        ahead = self.taken - self.sessions
-        if ahead < 0:
-            return True
-        return self.pace is not None and ahead < MOST_AHEAD and (ahead + 1) * self.pace < AHEAD_SECONDS * self.sessions
+        return self.taken < self.sessions or self.taken < self.sessions + self.most_ahead
 
     def took(self, seconds: float) -> None:
         """Know how long a call took."""

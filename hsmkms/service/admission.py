@@ -8,6 +8,8 @@ Laws:
 - a place that becomes free goes to the account that has waited longest since its last turn: another account's thousand
   waiting commands delay a command by one turn;
 - an account has at most `MOST_WAITING` commands in a line; one more is refused at once, and none waits without end;
+- there are as many places as the token can use: what it is given ahead grows with its pace, and nobody who comes later
+  takes a place before those who wait;
 - what waits for one thing never takes the place of what needs another: there are lanes for commands that need the
   token, for those that wait for a wrapping pair, and for those that ask the database only. Neither health checks nor
   the refusal of a request that is no command need a place.
@@ -28,7 +30,7 @@ from hsmkms.core.metering import Line
 from hsmkms.service import commands
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hsmkms.core.ids import AccountName
     from hsmkms.service.commands import Command
@@ -66,15 +68,21 @@ LANES: Final[Mapping[type[Command], Lane]] = {
 class Admission:
     """The places of this process."""
 
-    def __init__(self, token_sessions: int = 1, pair_patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        token_sessions: int = 1,
+        most_ahead: Callable[[], int] = lambda: 0,
+        pair_patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         """Have a place for each of the token's sessions, and some for what is on its way to them.
 
         Args:
             token_sessions: how many calls the hosts work on at a time.
+            most_ahead: how many more they are given now: the faster the token, the more.
             pair_patience_seconds: how long a command waits to be the next to wait for a pair.
         """
         self._lanes = {
-            Lane.TOKEN: Places(token_sessions + IN_PROCESS),
+            Lane.TOKEN: Places(token_sessions + IN_PROCESS, most_ahead),
             Lane.PAIRS: Places(PAIR_PLACES, patience_seconds=pair_patience_seconds),
             Lane.STORE: Places(IN_PROCESS),
         }
@@ -128,11 +136,17 @@ class Places:
     """The places of one lane, and a line for each account."""
 
     def __init__(
-        self, number: int, *, most_waiting: int = MOST_WAITING, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        number: int,
+        more: Callable[[], int] = lambda: 0,
+        *,
+        most_waiting: int = MOST_WAITING,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        """Have `number` places."""
+        """Have `number` places, and as many more as `more` says at the moment."""
         self._number = number
-        self._free = number
+        self._more = more
+        self._taken = 0
         self._most_waiting = most_waiting
         self._patience_seconds = patience_seconds
         self._lines: dict[str, deque[_Turn]] = {}
@@ -143,7 +157,7 @@ class Places:
     @property
     def line(self) -> Line:
         """How many hold a place, and how many wait for one."""
-        return Line(self._number - self._free, sum(map(len, self._lines.values())))
+        return Line(self._taken, sum(map(len, self._lines.values())))
 
     def held(self, whose: str) -> Place:
         """Return what holds a place while a block runs.
@@ -159,10 +173,13 @@ class Places:
         Raises:
             ServiceOverloaded: too many of the same wait already, or this one waited too long.
         """
-        if self._free:
-            self._free -= 1
-        else:
+        if self._lines or not self._is_one_free():
             await self._wait(whose)
+        else:
+            self._taken += 1
+
+    def _is_one_free(self) -> bool:
+        return self._taken < self._number or self._taken < self._number + self._more()
 
     async def _wait(self, whose: str) -> None:
         if len(self._lines.get(whose, ())) >= self._most_waiting:
@@ -203,14 +220,14 @@ class Places:
             self._lines.pop(whose, None)
 
     def give_back(self) -> None:
-        """Give a place that became free to the first of the next line, which is the last one then."""
-        while self._lines:
+        """Give a place back; those that are free go to the first of the next line, which is the last one then."""
+        self._taken -= 1
+        while self._lines and self._is_one_free():
             whose, line = next(iter(self._lines.items()))
             del self._lines[whose]
             turn = line.popleft()
             if line:
                 self._lines[whose] = line
             if not turn.comes.done():
+                self._taken += 1
                 turn.comes.set_result(None)
-                return
-        self._free += 1

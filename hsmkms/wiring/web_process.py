@@ -127,7 +127,7 @@ def _assemble(settings: Settings, store: SqlStore, hsm: HostPool, deployment: De
     )
     guards = Guards(
         limits=limits,
-        admission=_admission(settings),
+        admission=_admission(settings, hsm),
         failures=failures,
         trail=Trail(store, clock, timer),
         meter=meter,
@@ -146,9 +146,11 @@ def _limits(settings: Settings, timer: LoopTimer) -> RateLimits:
     return RateLimits(timer, rates)
 
 
-def _admission(settings: Settings) -> Admission:
+def _admission(settings: Settings, pool: HostPool) -> Admission:
     hsm = settings.hsm
-    return Admission(hsm.hosts * hsm.sessions_per_host, pair_patience_seconds=hsm.verb_timeout_seconds)
+    return Admission(
+        hsm.hosts * hsm.sessions_per_host, lambda: pool.most_ahead, pair_patience_seconds=hsm.verb_timeout_seconds
+    )
 
 
 def _dialects(service: Service, settings: Settings) -> tuple[Dialect, ...]:

@@ -199,7 +199,59 @@ async def test_a_full_lane_holds_up_no_other(full: Lane) -> None:
     assert held == len(crowd)
 
 
-def test_the_token_has_work_for_all_of_its_sessions() -> None:
-    few, many = Admission(token_sessions=1), Admission(token_sessions=64)
-    free = [each._lanes[Lane.TOKEN]._free for each in (few, many)]
-    assert free == [1 + admission.IN_PROCESS, 64 + admission.IN_PROCESS]
+async def held_by_a_crowd(places: Places) -> int:
+    """Return how many of 200 get a place at once."""
+    async with asyncio.TaskGroup() as group:
+        let_go, held = asyncio.Event(), 0
+
+        async def hold() -> None:
+            nonlocal held
+            async with places.held("acme"):
+                held += 1
+                await let_go.wait()
+
+        for _ in range(200):
+            group.create_task(hold())
+        await settled()
+        found = held
+        let_go.set()
+    return found
+
+
+async def test_the_token_has_work_for_all_of_its_sessions_and_for_what_it_is_given_ahead() -> None:
+    few, many = Admission(token_sessions=1), Admission(64, lambda: 7)
+    held = [await held_by_a_crowd(each._lanes[Lane.TOKEN]) for each in (few, many)]
+    assert held == [1 + admission.IN_PROCESS, 64 + admission.IN_PROCESS + 7]
+
+
+async def test_places_come_and_go_with_the_token_s_pace_and_nobody_is_passed_over() -> None:
+    more, turns, let_go = 0, list[str](), dict[str, asyncio.Event]()
+    places = Places(1, lambda: more, patience_seconds=60)
+
+    async def hold(whose: str) -> None:
+        let_go[whose] = asyncio.Event()
+        async with places.held(whose):
+            turns.append(whose)
+            await let_go[whose].wait()
+
+    async with asyncio.TaskGroup() as group:
+        for whose in ("first", "second", "third"):
+            group.create_task(hold(whose))
+            await settled()
+        assert turns == ["first"]
+        more = 1  # free at once, but for those who wait already
+        group.create_task(hold("last"))
+        await settled()
+        assert turns == ["first"], "whoever comes later goes before nobody"
+        let_go["first"].set()
+        await settled()
+        assert turns == ["first", "second", "third"]
+        more = 0  # one holds more than there is now
+        let_go["second"].set()
+        await settled()
+        assert (turns[-1], places.line.in_flight) == ("third", 1)
+        let_go["third"].set()
+        await settled()
+        assert turns[-1] == "last"
+        let_go["last"].set()
+    assert places.line.in_flight == 0

@@ -122,7 +122,7 @@ async def test_each_who_waits_for_one_and_the_same_import_waits_by_its_own_recei
 
 async def test_who_waits_holds_nothing_and_may_go(patient: House, monkeypatch: pytest.MonkeyPatch) -> None:
     asleep = asyncio.Event()
-    free = [each._free for each in patient.admission._lanes.values()]
+    free = list(patient.admission.lines.values())
 
     async def sleep_until(_seconds: float) -> None:
         asleep.set()
@@ -132,7 +132,7 @@ async def test_who_waits_holds_nothing_and_may_go(patient: House, monkeypatch: p
     command = undecryptable(patient.command(await patient.parameters(await patient.key())))
     waiting = asyncio.create_task(patient.run(command))
     await asleep.wait()
-    assert [each._free for each in patient.admission._lanes.values()] == free
+    assert list(patient.admission.lines.values()) == free
     assert patient.imports._places._value == MOST_IN_FLIGHT
     assert not in_database(patient)
     waiting.cancel()
