@@ -89,9 +89,7 @@ class GroupCommit:
         """
         waiting = Change(change, time.monotonic() + self._busy_seconds)
         self._waiting.add(waiting)
-        if self._work is None or self._work.done():
-            work = self._commit_all()
-            self._work = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+        self._go_on()
         try:
             result: Result = await waiting.done.wait()
         except asyncio.CancelledError:
@@ -102,12 +100,16 @@ class GroupCommit:
         return result
 
     async def erase_deleted(self) -> None:
-        """Cut the WAL, if anything was removed since it was cut last.
+        """Cut the WAL, if anything was removed since it was cut last, and forget what others have removed.
 
         Raises:
             StoreUnavailable: a reader with an old view was in the way all the time.
         """
         deadline = time.monotonic() + self._busy_seconds
+        async with self._turn:
+            if self._connection is not None:
+                with TRANSLATED:
+                    self._known.begin(sqlite.driver_of(self._connection))
         while self._removed:
             async with self._turn:
                 self._removed = False
@@ -151,15 +153,19 @@ class GroupCommit:
 
     # --- a transaction -------------------------------------------------------------------------------------
 
+    def _go_on(self, _ended: asyncio.Task[None] | None = None) -> None:
+        """Commit what waits; again where an event loop that closes has cancelled that between two groups."""
+        if self._waiting and (self._work is None or self._work.done()):
+            work = self._commit_all()
+            self._work = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+            self._work.add_done_callback(self._go_on)
+
     async def _commit_all(self) -> None:
         while self._waiting:
             for _ in range(_ROUNDS):
                 await asyncio.sleep(0)
             try:
-                if self._turn.locked():
-                    async with asyncio.timeout(self._waiting.patience()):
-                        await self._turn.acquire()
-                else:
+                async with asyncio.timeout(self._waiting.patience()):
                     await self._turn.acquire()
             except TimeoutError:
                 self._waiting.refuse(StoreUnavailable())
@@ -305,6 +311,7 @@ class GroupCommit:
             self._drop()
 
     def _drop(self) -> None:
+        self._known.let_go()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.invalidate()

@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hsmkms.core.tickets import TicketState
+from hsmkms.store.sealing_keys import can_be_opened, sealing_keys_in
 from hsmkms.store.writing import SqlWriting
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from hsmkms.core.custody import CustodyRole
     from hsmkms.core.events import AuditSeal
     from hsmkms.core.ids import AccountName, Instant, KeyId, PairId
     from hsmkms.core.keys import Key
     from hsmkms.core.tickets import Pair, Ticket
     from hsmkms.core.wrapping import WrappingAlgorithm
+    from hsmkms.store.sealing_keys import SealingKeys
 
 MOST_REMEMBERED: Final = 2048
 """Of each kind: a pair takes some two kilobytes, the others less than one."""
@@ -49,6 +52,7 @@ class RememberedRows:
         keys: by id.
         tickets: ISSUED ones, by the SHA-256 of their import token.
         pairs: those that have their private half, by id.
+        sealing_keys: all that there are; None: not known.
     """
 
     def __init__(self, *, most: int = MOST_REMEMBERED) -> None:
@@ -56,24 +60,31 @@ class RememberedRows:
         self.keys: dict[KeyId, Key] = {}
         self.tickets: dict[bytes, Ticket] = {}
         self.pairs: dict[PairId, Pair] = {}
+        self.sealing_keys: SealingKeys | None = None
         self._most = most
         self._driver: sqlite3.Connection | None = None
         self._version: int | None = None
         self._written = 0
 
     def begin(self, driver: sqlite3.Connection) -> None:
-        """Forget what another connection may have changed; this one has just begun a transaction that writes."""
+        """Forget what another connection may have changed; this one has just begun to write, or has no transaction."""
         (version,) = driver.execute("PRAGMA data_version").fetchone()
         if driver is not self._driver or version != self._version:
             self.forget()
             self._driver, self._version = driver, version
             self._written = driver.total_changes
 
+    def let_go(self) -> None:
+        """Forget all, and the connection."""
+        self.forget()
+        self._driver = None
+
     def forget(self) -> None:
         """Forget all."""
         self.keys.clear()
         self.tickets.clear()
         self.pairs.clear()
+        self.sealing_keys = None
 
     def require_current(self) -> None:
         """Forget all if something was written that `told` does not know of."""
@@ -201,6 +212,12 @@ class RememberingWriting(SqlWriting):
         self._known.require_current()
         super().seal(seal)
         self._known.told()
+
+    def has_sealing_key(self, role: CustodyRole, version: int) -> bool:
+        """Tell whether what is under this sealing key can be opened, after `require_current`."""
+        if self._known.sealing_keys is None:
+            self._known.sealing_keys = sealing_keys_in(self)
+        return can_be_opened(role, version, self._known.sealing_keys)
 
     def _replaced(self, rows: dict[Identity, Row], identity: Identity, old: Row, written: Row | None) -> None:
         self._known.told()

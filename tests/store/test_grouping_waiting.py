@@ -195,3 +195,53 @@ async def test_a_change_waits_no_longer_for_its_own_process_than_for_others(url:
     assert await hasty.write(adding("a")) == "a"
     await hasty.close()
     assert await store.find_key(KeyId("absent")) is None
+
+
+@pytest.mark.parametrize("rounds", range(1, 8))
+async def test_an_event_loop_that_closes_leaves_no_change_without_an_answer(
+    store: SqlStore, path: Path, rounds: int
+) -> None:
+    """It cancels every task at once, between whichever two steps; and somebody writes as his last act."""
+    await put(store)
+
+    async def write_at_the_end() -> None:
+        try:
+            while True:  # noqa: ASYNC110 - it is to be ready to run, not to wait
+                await asyncio.sleep(0)
+        finally:
+            await store.write(adding("last"))
+
+    ending = [asyncio.create_task(write_at_the_end()), asyncio.create_task(store.write(adding("first")))]
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    ours = asyncio.current_task()
+    for each in asyncio.all_tasks() - {ours}:
+        each.cancel()
+    _, hanging = await asyncio.wait(ending, timeout=SECONDS)
+    assert not hanging
+    assert "last" in aliases(path)
+
+
+@pytest.mark.parametrize("rounds", range(7))
+async def test_a_change_waits_no_longer_than_it_may_whoever_takes_the_turn(store: SqlStore, rounds: int) -> None:
+    await put(store)
+    writer = store._backend._writer  # type: ignore[attr-defined]
+    writer._busy_seconds = 0.05
+    let_go = asyncio.Event()
+
+    async def hold() -> None:
+        async with writer.exclusive():
+            await let_go.wait()
+
+    await writer._turn.acquire()
+    holding = asyncio.create_task(hold())
+    await asyncio.sleep(0)
+    change = asyncio.create_task(store.write(adding("a")))
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    writer._turn.release()
+    done, _ = await asyncio.wait((change,), timeout=SECONDS)
+    let_go.set()
+    await holding
+    assert done, "it was answered while the other still held the turn"
+    assert isinstance(change.exception(), StoreUnavailable)

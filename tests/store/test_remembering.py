@@ -268,3 +268,19 @@ def test_the_row_that_was_kept_for_the_longest_makes_room() -> None:
     for each in (one, three):
         known.keep(known.pairs, each.pair_id, each)
     assert known.pairs == {PairId("one"): one, PairId("three"): three}
+
+
+async def test_a_writer_that_nobody_asks_forgets_what_another_removed(filled: SqlStore, path: Path) -> None:
+    """Or what a transfer sealed anew would stay in the memory of a quiet node in its old form."""
+    known = filled._backend._writer._known  # type: ignore[attr-defined]
+    by_another(path, "DELETE FROM materials")
+    assert known.keys, "the control"
+    await filled.erase_deleted()
+    assert [known.keys, known.tickets, known.pairs] == [{}, {}, {}]
+
+
+async def test_a_writer_that_has_ended_knows_nothing(filled: SqlStore) -> None:
+    known = filled._backend._writer._known  # type: ignore[attr-defined]
+    assert known.keys, "the control"
+    await filled.close()
+    assert [known.keys, known.tickets, known.pairs] == [{}, {}, {}]
