@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hsmkms.cli.running import ConfigOption, JsonOption, read, run, saying
+from hsmkms.core.custody import FIRST_VERSION
 from hsmkms.hsm.report import ZERO_PADDED
 from hsmkms.service.rotating import versions
 from hsmkms.wiring import file_access
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from hsmkms.core.wrapping import WrappingAlgorithm
-    from hsmkms.hsm.report import AlgorithmFinding, HostProtection, LengthFinding, TokenReport
+    from hsmkms.hsm.report import AlgorithmFinding, HostProtection, LengthFinding, TokenReport, UnknownKey
     from hsmkms.service.rotating import SealingVersion
     from hsmkms.wiring.file_access import FileFinding
 
@@ -53,7 +54,7 @@ def doctor(config_path: ConfigOption, as_json: JsonOption = False) -> None:
         typer.echo(msgspec.json.encode(members).decode())
     else:
         _show_memory(console, found.protection)
-        _show_sealing(console, versions(found.deployment, {}))
+        _show_sealing(console, versions(found.deployment, {}), found.report.unknown_keys)
         _show(console, found.report, settings.import_.wrapping_algorithms)
     with saying():
         found.report.require_usable()
@@ -92,11 +93,28 @@ def _show_memory(console: Console, protection: HostProtection) -> None:
     console.print(escape(f"memory of the hosts: {locked}\n"))
 
 
-def _show_sealing(console: Console, present: Sequence[SealingVersion]) -> None:
+def _show_sealing(console: Console, present: Sequence[SealingVersion], unknown: Collection[UnknownKey] = ()) -> None:
     *older, newest = present
     kind = "transferable" if newest.transferable else "not transferable: the token lets no material go"
     opens = f"; {', '.join(str(each.version) for each in older)} only open what they sealed" if older else ""
-    console.print(f"sealing keys: version {newest.version} seals, {kind}{opens} ('hsmkms sealing status')\n")
+    console.print(f"sealing keys: version {newest.version} seals, {kind}{opens} ('hsmkms sealing status')")
+    for sentence in dict.fromkeys(_unknown(each, newest.version) for each in unknown):
+        console.print(f"[yellow]{escape(sentence)}[/yellow]")
+    console.print()
+
+
+def _unknown(key: UnknownKey, newest: int) -> str:
+    """Return what a sealing key may be that the database does not name; one sentence for both keys of a version."""
+    if FIRST_VERSION <= key.version < newest:
+        return (
+            f"version {key.version} is retired and still in the token: run 'hsmkms sealing retire {key.version}' again"
+        )
+    if key.version > newest:
+        return (
+            f"version {key.version} is in the token, and the database does not know it: a rotation was interrupted, or "
+            "the database is older than the token"
+        )
+    return f"the token has an object '{key.label}', which has our name and is not ours"
 
 
 def _show(console: Console, report: TokenReport, configured: Collection[WrappingAlgorithm]) -> None:

@@ -20,7 +20,7 @@ from hsmkms.wiring.sealing import retire_sealing_keys, rotate_sealing_keys, seal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hsmkms.service.rotating import SealingVersion
+    from hsmkms.service.rotating import Retired, SealingVersion
     from hsmkms.service.transferring import Transfer
 
 _INCOMPLETE: Final = 1
@@ -49,11 +49,11 @@ def status(config_path: ConfigOption, as_json: JsonOption = False) -> None:
     for each in found:
         table.add_row(
             str(each.version),
-            moment(to_seconds(each.made_at)),
-            "seals" if each.newest else "opens",
+            "-" if each.made_at is None else moment(to_seconds(each.made_at)),
+            _use(each),
             str(each.sealed.materials),
             str(each.sealed.pairs),
-            "yes" if each.transferable else "no",
+            "-" if each.lost else "yes" if each.transferable else "no",
             _advice(each),
         )
     console = Console()
@@ -104,8 +104,9 @@ def transfer(
     """Seal all material anew under the newest version, inside the token, while the services go on serving.
 
     It takes the security officer's PIN, for a key that is in the token's memory
-    only as long as this runs. If it was interrupted, run it again: it does the
-    rest. Exit code 1 if something had to stay under an older version.
+    only as long as this runs; where there is nothing to seal anew it is not
+    tried. If it was interrupted, run it again: it does the rest. Exit code 1 if
+    something had to stay under an older version.
     """
     with saying():
         so_pin_file = so_pin_file.absolute()
@@ -118,8 +119,15 @@ def transfer(
         typer.echo(f"{done.overtaken} keys were imported anew or lost their material meanwhile.", err=True)
     if done.not_transferable:
         typer.echo(
-            f"{_named(done.not_transferable)} under a version that is not transferable: import the same material "
-            "again, and it is sealed under the newest; or delete it.",
+            f"{_named(done.not_transferable)} under a version that is not transferable. What was imported: import the "
+            "same material again, and it is sealed under the newest. What the token generated cannot be imported: make "
+            "another key, ReEncrypt under it what this one encrypted, and delete this one.",
+            err=True,
+        )
+    for version, lost in sorted(done.lost.items()):
+        typer.echo(
+            f"{_named(lost)} under version {version}, whose keys this deployment does not have any more: bring back a "
+            "copy of the token, and of the database, that have them; or import the same material again.",
             err=True,
         )
     if done.broken:
@@ -128,7 +136,7 @@ def transfer(
             "'hsmkms key show', and restore it from a backup.",
             err=True,
         )
-    if not done.erased:
+    if done.erased is False:
         typer.echo(
             "Records of before may still be read in the database's -wal file, because a reader was in the way: run "
             "it again.",
@@ -150,9 +158,8 @@ def retire(
     was interrupted, run it again.
     """
     with saying():
-        known = run(retire_sealing_keys(load(config_path), version))
-    forgotten = "" if known else "; the database had forgotten them before"
-    typer.echo(f"destroyed version {version} of the sealing keys{forgotten}")
+        retired = run(retire_sealing_keys(load(config_path), version))
+    typer.echo(_destroyed(version, retired))
 
 
 class _Progress:
@@ -167,11 +174,27 @@ class _Progress:
             typer.echo(f"{transfer.looked_at} of {transfer.found} keys", err=True)
 
 
+def _destroyed(version: int, retired: Retired) -> str:
+    what = f"version {version} of the sealing keys"
+    if retired.destroyed:
+        forgotten = "" if retired.known else ", which the database had forgotten before"
+        return f"destroyed {what}{forgotten}"
+    if retired.known:
+        return f"forgot {what}; there was nothing of it in the token to be destroyed"
+    return f"{what} was retired before; there was nothing left to be destroyed"
+
+
+def _use(each: SealingVersion) -> str:
+    return "lost" if each.lost else "seals" if each.newest else "opens"
+
+
 def _advice(each: SealingVersion) -> str:
     if each.newest:
         return "-"
+    if each.lost:
+        return "bring back its keys (a copy of token and database that has them), or import again"
     if each.sealed.materials:
-        return "hsmkms sealing transfer" if each.transferable else "import the same material again, or delete it"
+        return "hsmkms sealing transfer" if each.transferable else "import again; what was generated: ReEncrypt, delete"
     if each.sealed.pairs:
         return "wait: the pairs end with their import tokens"
     if seconds := each.waits(SystemClock().now()):
@@ -188,9 +211,10 @@ def _named(key_ids: Sequence[str]) -> str:
 def _members(each: SealingVersion) -> dict[str, object]:
     return {
         "version": each.version,
-        "made_at": to_seconds(each.made_at),
+        "made_at": None if each.made_at is None else to_seconds(each.made_at),
         "superseded_at": None if each.superseded_at is None else to_seconds(each.superseded_at),
         "newest": each.newest,
+        "lost": each.lost,
         "transferable": each.transferable,
         "keys": each.sealed.materials,
         "wrapping_pairs": each.sealed.pairs,
@@ -205,5 +229,6 @@ def _report(done: Transfer) -> dict[str, object]:
         "overtaken": done.overtaken,
         "not_transferable": done.not_transferable,
         "broken": done.broken,
+        "lost": {str(version): lost for version, lost in sorted(done.lost.items())},
         "erased": done.erased,
     }

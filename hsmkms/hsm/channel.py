@@ -260,20 +260,23 @@ class HostChannel(asyncio.Protocol):
         answer = await self.call(verb, messages.Initialised, INITIALISE_SECONDS)
         return tuple(item.core() for item in answer.objects)
 
-    async def destroy_sealing_keys(self, deployment: Deployment, retired: tuple[CustodyObject, ...]) -> None:
+    async def destroy_sealing_keys(self, deployment: Deployment, retired: tuple[CustodyObject, ...]) -> int:
         """Have a host started for `init`, which is not attached, destroy sealing keys; those that are gone are none.
 
         Args:
             deployment: with its newer ones; whether it still names the retired ones does not matter.
             retired: what is to go.
 
+        Returns:
+            How many objects were destroyed.
+
         Raises:
-            TokenUnusable: the token did not destroy one, or one is still to be used.
+            TokenUnusable: the token did not destroy one, one is still to be used, or an id is another object's.
             TokenNotAsked, TokenGaveNoAnswer: the host died or missed the deadline.
         """
         items = tuple(map(CustodyItem.of, retired))
         verb = messages.DestroySealingKeys(place=Place.of(deployment), retired=items)
-        await self.call(verb, messages.SealingKeysDestroyed, INITIALISE_SECONDS)
+        return (await self.call(verb, messages.SealingKeysDestroyed, INITIALISE_SECONDS)).count
 
     async def probe(self, seconds: float = PROBE_SECONDS) -> TokenReport:
         """Have an attached host find out what the token does.

@@ -9,6 +9,7 @@ Laws:
   `AHEAD_SECONDS`, so that it need not wait for this process: none, if its calls take long, or another host is free;
 - a call waits a bounded time for a free host, among a bounded number, then a bounded time for its answer; who comes
   first is served first, so that whoever wants to be fair to several callers lets few of them in at a time;
+- a deployment that the token does not bear out costs no host: until it does, all go on with the one of before;
 - a host that died, hung or found the token sick is out of the pool at once, and `on_lost` is told; what it surely had
   not begun is asked of another one.
 """
@@ -152,29 +153,35 @@ class HostPool:
         if self._closed or not channel.usable:
             await channel.close()
             raise TokenNotAsked
-        seat = Seat(channel, sessions, frozenset(duties), attached)
+        seat = Seat(channel, sessions, frozenset(duties), attached, deployment)
         self._seats[host_id] = seat
         self._meter.host_attached()
         self._offer(seat)
 
     async def adopt(self, deployment: Deployment) -> None:
-        """Have every host go on with the sealing keys that the deployment has now; one that does not is given up.
+        """Have every host go on with the sealing keys that the deployment has now; one that dies or hangs is given up.
 
         When this returns, whatever is asked is sealed under the newest version; hosts that come later attach to it.
+
+        Raises:
+            TokenUnusable: the new keys are not there as they were made. The hosts that say so go on as before, and
+                those that come attach to the deployment of before; it is to be tried again.
         """
+        while behind := [each for each in self._seats.values() if each.deployment != deployment]:
+            adopting = (self._bring_up_to_date(seat, deployment) for seat in behind)
+            for refusal in filter(None, await asyncio.gather(*adopting, return_exceptions=True)):
+                raise refusal
         self._deployment = deployment
-        await asyncio.gather(*(self._bring_up_to_date(seat, deployment) for seat in tuple(self._seats.values())))
 
     async def _bring_up_to_date(self, seat: Seat, deployment: Deployment) -> None:
-        host_id = seat.channel.name
         try:
             attached = await seat.channel.adopt(deployment, self._limits.attach_timeout_seconds)
-            self._require_able(host_id, attached)
-        except HsmkmsError as error:
-            _logger.error("a host does not adopt the sealing keys", extra={"host": host_id, "why": error.message})
+            self._require_able(seat.channel.name, attached)
+        except TokenUnavailable:
+            _logger.warning("a host did not adopt the sealing keys", extra={"host": seat.channel.name})
             seat.channel.give_up()
         else:
-            seat.attached = attached
+            seat.attached, seat.deployment = attached, deployment
 
     def _require_able(self, host_id: str, attached: messages.Attached) -> None:
         """Return if the token did for a host all that is offered.

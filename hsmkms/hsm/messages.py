@@ -268,6 +268,9 @@ class Initialised(_Message, frozen=True):
 class SealingKeysDestroyed(_Message, frozen=True):
     """None of them is in the token any more."""
 
+    count: int
+    """How many objects were destroyed; those that were gone before are not counted."""
+
 
 class Probed(_Message, frozen=True):
     """What the token does."""

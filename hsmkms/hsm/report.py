@@ -96,6 +96,14 @@ class CheckFinding(_Part, frozen=True):
         return self.passed or bool(self.exception)
 
 
+class UnknownKey(_Part, frozen=True):
+    """A sealing key that has the deployment's name, and that its database does not name."""
+
+    label: str
+    version: int
+    """That its label says; 0 if none that we write."""
+
+
 class TokenReport(_Part, frozen=True):
     """All findings of one probe."""
 
@@ -109,6 +117,8 @@ class TokenReport(_Part, frozen=True):
     fingerprint_algorithm: str
     fingerprint_note: str
     """Of which cipher the MAC of a fingerprint is."""
+    unknown_keys: tuple[UnknownKey, ...] = ()
+    """They stop nothing: an interrupted rotation or retirement, or a database older than the token."""
 
     @property
     def working(self) -> frozenset[WrappingAlgorithm]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from hsmkms.core.custody import Deployment
     from hsmkms.hsm import messages
     from hsmkms.hsm.channel import HostChannel
     from hsmkms.hsm.settings import Duty
@@ -29,6 +30,8 @@ class Seat:
     sessions: int
     duties: frozenset[Duty]
     attached: messages.Attached
+    deployment: Deployment
+    """With whose sealing keys it works."""
     taken: int = 0
     last_taken: int = 0
     """When, as a number that grows with every place taken in the pool."""

@@ -3,8 +3,9 @@
 Laws:
 
 - the database says which versions there are; a service looks once a second and has its hosts adopt what changed;
-- what fails is tried again each second: until it succeeds, an older version goes on sealing, which is why one that was
-  superseded stays for a time (`rotating.GRACE_SECONDS`).
+- what fails is tried again each second, and costs no host that is well: until it succeeds, they go on with what they
+  had, and an older version seals, which is why one that was superseded stays for a time (`rotating.GRACE_SECONDS`);
+- that all hosts have the new keys is said when each has answered that it has.
 """
 
 from __future__ import annotations

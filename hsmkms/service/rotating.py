@@ -2,12 +2,16 @@
 
 Laws:
 
-- under the exclusive lock: of two at once the second finds what the first one made;
+- under the exclusive lock: of two at once the second waits, and makes the version after that of the first, or finds
+  nothing left to retire. It does not wait for ever, because an operator does;
 - new keys are made, proved and flushed before the database names them, and nothing is sealed under them before that;
 - a version is forgotten first and destroyed then, so that no service is told of a key that is gone; whoever was killed
   in between does it again;
-- no version goes that anything is under, nor one that was superseded just now: an import that is under way, or a node
-  that the news has not reached, may still commit under it.
+- no version goes that anything is under, whether the database has its keys or not; and once they are forgotten, the
+  store commits nothing under them any more, however late it comes;
+- nor does one that was superseded just now. That is for comfort, not for safety: an import that is under way, or a node
+  that the news has not reached, would be refused and tried again. So it does no harm that it is measured by two clocks,
+  this one and that of the machine that rotated.
 """
 
 from __future__ import annotations
@@ -31,7 +35,19 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS: Final = 600
 """How long a superseded version stays at least."""
+LOCK_SECONDS: Final = 30.0
+"""How long the lock is waited for."""
 _ACTOR: Final = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """What there was to retire."""
+
+    known: bool
+    """Whether the database had the keys; otherwise it had forgotten them before."""
+    destroyed: int
+    """How many keys the token had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +58,13 @@ class SealingVersion:
     newest: bool
     """Whether it seals; the others only open."""
     transferable: bool
-    made_at: Instant
+    made_at: Instant | None
+    """None if it is lost."""
     superseded_at: Instant | None
     """When the next version was made; None for the newest."""
     sealed: SealedCount
+    lost: bool = False
+    """Whether the database has no such keys, and nothing opens what it says is under them."""
 
     def waits(self, now: Instant) -> int:
         """Return for how many seconds from `now` on it cannot be retired yet, whatever is under it."""
@@ -56,10 +75,10 @@ class SealingVersion:
 
 
 def versions(deployment: Deployment, counts: Mapping[int, SealedCount]) -> Sequence[SealingVersion]:
-    """Return the deployment's versions, the oldest first."""
+    """Return the deployment's versions, and those that something is under and that it does not have; oldest first."""
     sealing = (each for each in deployment.objects if each.role is CustodyRole.MATERIAL_SEALING)
     keys = sorted(sealing, key=lambda each: each.version)
-    return [
+    present = [
         SealingVersion(
             version=each.version,
             newest=each.version == deployment.sealing_version,
@@ -70,6 +89,14 @@ def versions(deployment: Deployment, counts: Mapping[int, SealedCount]) -> Seque
         )
         for each, successor in zip_longest(keys, keys[1:])
     ]
+    lost = [
+        SealingVersion(
+            version, newest=False, transferable=False, made_at=None, superseded_at=None, sealed=under, lost=True
+        )
+        for version, under in counts.items()
+        if version not in {each.version for each in keys}
+    ]
+    return sorted([*present, *lost], key=lambda each: each.version)
 
 
 def _made_at(deployment: Deployment, key: CustodyObject) -> Instant:
@@ -101,7 +128,7 @@ async def rotate(
         TokenUnusable: another edition or token, or the token did not make the keys; nothing was recorded.
         StoreUnavailable: somebody else held the lock for too long.
     """
-    async with store.initialising(await ready_deployment(store)) as initialising:
+    async with store.initialising(await ready_deployment(store), patience_seconds=LOCK_SECONDS) as initialising:
         deployment = initialising.deployment
         deployment.require_fits(edition, custodian.token_serial)
         newest = versions(deployment, {})[-1]
@@ -114,17 +141,18 @@ async def rotate(
         return initialising.deployment
 
 
-async def retire(store: DeploymentStore, custodian: Custodian, clock: Clock, edition: Edition, version: int) -> bool:
+async def retire(store: DeploymentStore, custodian: Custodian, clock: Clock, edition: Edition, version: int) -> Retired:
     """Forget and destroy the sealing keys of an older version.
 
     Returns:
-        Whether the database had them. Where it had forgotten them before, those that the token still has are destroyed.
+        Whether the database had them, and what the token had: where they were forgotten before, some may be left there.
 
     Raises:
         StoreUnusable: something is under it, it is the newest or was until just now, or there never was one.
         TokenUnusable: another edition or token, or the token did not destroy them: it is to be done again.
+        StoreUnavailable: somebody else held the lock for too long.
     """
-    async with store.initialising(await ready_deployment(store)) as initialising:
+    async with store.initialising(await ready_deployment(store), patience_seconds=LOCK_SECONDS) as initialising:
         deployment = initialising.deployment
         deployment.require_fits(edition, custodian.token_serial)
         retired = tuple(each for each in deployment.objects if each.role in SEALING_ROLES and each.version == version)
@@ -137,10 +165,12 @@ async def retire(store: DeploymentStore, custodian: Custodian, clock: Clock, edi
             raise StoreUnusable(
                 f"There is no version {version} of the sealing keys; 'hsmkms sealing status' shows those there are."
             )
+        else:
+            await initialising.require_nothing_under(version)
         left = initialising.deployment
     # By their labels, where the database does not know their ids any more.
-    await custodian.destroy_sealing_keys(left, retired or planned_keys(version, transferable=False))
-    return bool(retired)
+    destroyed = await custodian.destroy_sealing_keys(left, retired or planned_keys(version, transferable=False))
+    return Retired(bool(retired), destroyed)
 
 
 def _require_over(deployment: Deployment, version: int, now: Instant) -> None:

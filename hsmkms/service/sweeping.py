@@ -78,7 +78,7 @@ class Sweeper:
             await self._attempt(step)
 
     @property
-    def _steps(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+    def _steps(self) -> tuple[Callable[[], Awaitable[object]], ...]:
         return (
             self._forget_secrets,
             self.expire_material,
@@ -88,12 +88,12 @@ class Sweeper:
             self._store.erase_deleted,
         )
 
-    async def _keep_taking(self, step: Callable[[], Awaitable[None]], every_seconds: float) -> None:
+    async def _keep_taking(self, step: Callable[[], Awaitable[object]], every_seconds: float) -> None:
         while True:
             await self._attempt(step)
             await asyncio.sleep(every_seconds)
 
-    async def _attempt(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _attempt(self, step: Callable[[], Awaitable[object]]) -> None:
         try:
             await step()
         except HsmkmsError as fault:

@@ -5,6 +5,7 @@ Laws:
 - each key is a transaction of its own, with its event; it holds the old record or the new one, never none;
 - a key that was imported anew, or deleted, meanwhile is left as it is found; one that another has resealed, too;
 - whoever was interrupted begins again, and has only the rest to do;
+- the token is asked for nothing where there is nothing that it could let go: not even for a login;
 - the token's failure ends it at once; a record that does not open, or that the token does not let go, ends nothing and
   is told in the end.
 """
@@ -17,7 +18,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hsmkms.core import records
-from hsmkms.core.custody import CustodyRole
+from hsmkms.core.custody import FIRST_VERSION, CustodyRole
 from hsmkms.core.errors import (
     MaterialMismatch,
     NotTransferable,
@@ -33,7 +34,7 @@ from hsmkms.service.transactions import commit
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hsmkms.core.custody import CustodyObject
+    from hsmkms.core.custody import Deployment
     from hsmkms.core.ids import KeyId
     from hsmkms.core.keys import Key
     from hsmkms.core.material import Edition, SealedMaterial
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 16
 """Keys under way at a time: the token works on one while others are committed, several together."""
+_PAGE: Final = 500
+"""Keys read at a time that are only listed."""
+_NO_VERSION: Final = FIRST_VERSION - 1
+"""Of a record that begins as none does."""
 _ACTOR: Final = "operator"
 _ROTATED: Final = "The sealing keys were rotated meanwhile; run 'hsmkms sealing transfer' again."
 
@@ -62,18 +67,39 @@ class Transfer:
     """Deleted, or sealed under this version by somebody else, while it ran."""
     not_transferable: list[KeyId] = field(default_factory=list)
     broken: list[KeyId] = field(default_factory=list)
-    erased: bool = False
-    """Whether no record of before can be read from the database's files any more."""
+    lost: dict[int, list[KeyId]] = field(default_factory=dict)
+    """Under versions whose keys there are not."""
+    erased: bool | None = False
+    """Whether no record of before can be read from the database's files any more; None: that is up to its server."""
 
     @property
     def looked_at(self) -> int:
         """How many keys it has dealt with."""
-        return self.resealed + self.overtaken + len(self.not_transferable) + len(self.broken)
+        return self.resealed + self.overtaken + len(self.not_transferable) + len(self.broken) + self.lost_keys
+
+    @property
+    def lost_keys(self) -> int:
+        """How many keys' material is under versions whose keys there are not."""
+        return sum(map(len, self.lost.values()))
 
     @property
     def complete(self) -> bool:
         """Whether it left nothing under an older version."""
-        return not self.not_transferable and not self.broken
+        return not self.not_transferable and not self.broken and not self.lost
+
+    def count(self, key: Key, outcome: _Outcome) -> None:
+        """Count a key as it was found."""
+        match outcome:
+            case _Outcome.RESEALED:
+                self.resealed += 1
+            case _Outcome.OVERTAKEN:
+                self.overtaken += 1
+            case _Outcome.NOT_TRANSFERABLE:
+                self.not_transferable.append(key.key_id)
+            case _Outcome.BROKEN:
+                self.broken.append(key.key_id)
+            case _Outcome.LOST:
+                self.lost.setdefault(_version_under(key), []).append(key.key_id)
 
 
 class _Outcome(Enum):
@@ -83,6 +109,28 @@ class _Outcome(Enum):
     OVERTAKEN = auto()
     NOT_TRANSFERABLE = auto()
     BROKEN = auto()
+    LOST = auto()
+
+
+async def settled(store: TransferStore) -> Transfer | None:
+    """Return how a transfer ends that finds nothing which the token could let go; None: it is to be run.
+
+    Raises:
+        StoreUnusable: `init` was never run to its end.
+    """
+    deployment = await ready_deployment(store)
+    version = deployment.sealing_version
+    below = await _below(store, version)
+    if any(_staying(deployment, each) is None for each in below):
+        return None
+    transfer = Transfer(version, sum(below.values()))
+    after: KeyId | None = None
+    while keys := await store.sealed_below(version, after, _PAGE):
+        for key in keys:
+            transfer.count(key, _staying(deployment, _version_under(key)) or _Outcome.OVERTAKEN)
+        after = keys[-1].key_id
+    transfer.erased = await _erased(store)
+    return transfer
 
 
 class Transferring:
@@ -94,8 +142,6 @@ class Transferring:
         self._hsm = hsm
         self._clock = clock
         self._edition = edition
-        self._held_fast: frozenset[int] = frozenset()
-        """Versions that let nothing go, so that the token need not be asked for each key under them."""
 
     async def run(self, tell: Callable[[Transfer], None]) -> Transfer:
         """Seal everything anew that is under an older version; `tell` is called again and again.
@@ -106,56 +152,47 @@ class Transferring:
         """
         deployment = await ready_deployment(self._store)
         version = deployment.sealing_version
-        self._held_fast = frozenset(each.version for each in deployment.objects if not _lets_go(each))
-        counts = await self._store.sealed_counts()
-        transfer = Transfer(version, sum(each.materials for under, each in counts.items() if under < version))
+        transfer = Transfer(version, sum((await _below(self._store, version)).values()))
         await self._say(EventTag.TRANSFER_BEGUN, to_version=version, found=transfer.found)
         try:
-            await self._reseal_all(transfer, tell)
+            await self._reseal_all(deployment, transfer, tell)
         finally:
             await self._say(
                 EventTag.TRANSFER_ENDED,
                 to_version=version,
                 resealed=transfer.resealed,
                 not_transferable=len(transfer.not_transferable),
-                broken=len(transfer.broken),
+                broken=len(transfer.broken) + transfer.lost_keys,
             )
-            transfer.erased = await self._erased()
+            transfer.erased = await _erased(self._store)
         return transfer
 
-    async def _reseal_all(self, transfer: Transfer, tell: Callable[[Transfer], None]) -> None:
+    async def _reseal_all(self, deployment: Deployment, transfer: Transfer, tell: Callable[[Transfer], None]) -> None:
         after: KeyId | None = None
         while keys := await self._store.sealed_below(transfer.version, after, _BATCH):
-            await self._reseal_some(keys, transfer)
+            await self._reseal_some(deployment, keys, transfer)
             after = keys[-1].key_id
             tell(transfer)
             if (await ready_deployment(self._store)).sealing_version != transfer.version:
                 raise StoreUnusable(_ROTATED)
 
-    async def _reseal_some(self, keys: Sequence[Key], transfer: Transfer) -> None:
+    async def _reseal_some(self, deployment: Deployment, keys: Sequence[Key], transfer: Transfer) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for key in keys:
-                    group.create_task(self._count(key, transfer))
+                    group.create_task(self._count(deployment, key, transfer))
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None
 
-    async def _count(self, key: Key, transfer: Transfer) -> None:
-        match await self._reseal(key, transfer.version):
-            case _Outcome.RESEALED:
-                transfer.resealed += 1
-            case _Outcome.OVERTAKEN:
-                transfer.overtaken += 1
-            case _Outcome.NOT_TRANSFERABLE:
-                transfer.not_transferable.append(key.key_id)
-            case _Outcome.BROKEN:
-                transfer.broken.append(key.key_id)
+    async def _count(self, deployment: Deployment, key: Key, transfer: Transfer) -> None:
+        transfer.count(key, await self._reseal(deployment, key))
 
-    async def _reseal(self, seen: Key, version: int) -> _Outcome:
+    async def _reseal(self, deployment: Deployment, seen: Key) -> _Outcome:
+        version = deployment.sealing_version
         key: Key | None = seen
         while key is not None and key.material is not None and (under := _version_of(key.material.record)) < version:
-            if under in self._held_fast:
-                return _Outcome.NOT_TRANSFERABLE
+            if (staying := _staying(deployment, under)) is not None:
+                return staying
             owner = records.of_material(key.account, key.key_id, self._edition, key.generation)
             try:
                 sealed = await self._hsm.reseal_material(owner, key.material.record)
@@ -192,17 +229,37 @@ class Transferring:
         event = Event(tag, self._clock.now(), None, _ACTOR, detail=detail)
         await self._store.write(lambda writing: writing.append(event))
 
-    async def _erased(self) -> bool:
-        try:
-            await self._store.erase_deleted()
-        except StoreUnavailable:  # a reader with an old view is in the way
-            return False
-        return True
+
+async def _below(store: TransferStore, version: int) -> dict[int, int]:
+    """Return how many keys' material is under each version below, of those that there is any under."""
+    counts = await store.sealed_counts()
+    return {under: each.materials for under, each in counts.items() if under < version and each.materials}
 
 
-def _lets_go(key: CustodyObject) -> bool:
-    return key.transferable or key.role is not CustodyRole.MATERIAL_SEALING
+def _staying(deployment: Deployment, under: int) -> _Outcome | None:
+    """Return why what is under a version stays without the token being asked; None if it is to be asked."""
+    if under == _NO_VERSION:
+        return _Outcome.BROKEN
+    for each in deployment.objects:
+        if (each.role, each.version) == (CustodyRole.MATERIAL_SEALING, under):
+            return None if each.transferable else _Outcome.NOT_TRANSFERABLE
+    return _Outcome.LOST
+
+
+async def _erased(store: TransferStore) -> bool | None:
+    try:
+        return True if await store.erase_deleted() else None
+    except StoreUnavailable:  # a reader with an old view is in the way
+        return False
+
+
+def _version_under(key: Key) -> int:
+    """Return the version that a key's material is under, of one that has some."""
+    return _NO_VERSION if key.material is None else _version_of(key.material.record)
 
 
 def _version_of(record: bytes) -> int:
-    return records.split_head(record)[0]
+    try:
+        return records.split_head(record)[0]
+    except ValueError:  # another program changed it
+        return _NO_VERSION

@@ -26,14 +26,14 @@ class Backend(Protocol):
     async def write(self, change: Callable[[SqlWriting], Result]) -> Result:
         """Run `change` in a transaction and commit it durably, or undo it; it may be run more than once."""
 
-    async def erase_deleted(self) -> None:
-        """Make sure that nothing removed so far can be read from the database's files.
+    async def erase_deleted(self) -> bool:
+        """Make sure that nothing removed so far can be read from the database's files; False: its server does, later.
 
         Raises:
             StoreUnavailable: it was not possible in time.
         """
 
-    def exclusive(self) -> AbstractAsyncContextManager[SqlWriting]:
+    def exclusive(self, patience_seconds: float) -> AbstractAsyncContextManager[SqlWriting]:
         """Hold the lock that initialises a deployment; what is written meanwhile is committed at the end of the block.
 
         Raises:

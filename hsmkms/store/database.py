@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hsmkms.core.errors import StoreUnusable
 from hsmkms.core.metering import UNMETERED
+from hsmkms.core.ports import PATIENCE_SECONDS
 from hsmkms.store import counting, queries
 from hsmkms.store.chaining import Chain
 from hsmkms.store.initialising import SqlInitialising, deployment_in, plan_into
@@ -144,13 +145,16 @@ class SqlStore:
         parameters = {"version": version, "after": after or "", "limit": limit}
         return [key_of(row) for row in await self._read(queries.SEALED_BELOW, parameters)]
 
-    async def erase_deleted(self) -> None:
+    async def erase_deleted(self) -> bool:
         """Make sure that nothing removed so far can be read from the database's files; cheap if nothing was removed.
+
+        Returns:
+            Whether it is sure now; False where the database's server overwrites in its own time.
 
         Raises:
             StoreUnavailable: a reader with an old view was in the way all the time.
         """
-        await self._backend.erase_deleted()
+        return await self._backend.erase_deleted()
 
     # --- the deployment ----------------------------------------------------------------------------------
 
@@ -159,15 +163,18 @@ class SqlStore:
         return await self.read(deployment_in)
 
     @asynccontextmanager
-    async def initialising(self, plan: Deployment) -> AsyncIterator[SqlInitialising]:
+    async def initialising(
+        self, plan: Deployment, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> AsyncIterator[SqlInitialising]:
         """Commit `plan` if the database has no deployment yet, then hold the exclusive lock.
 
         Raises:
             StoreUnavailable: the lock was not to be had in time.
         """
-        async with self._backend.exclusive() as writing:
-            plan_into(writing, plan)
-        async with self._backend.exclusive() as writing:
+        if await self.deployment() is None:
+            async with self._backend.exclusive(patience_seconds) as writing:
+                plan_into(writing, plan)
+        async with self._backend.exclusive(patience_seconds) as writing:
             found = deployment_in(writing)
             if found is None:
                 raise StoreUnusable("The deployment was removed from the database meanwhile; run 'hsmkms init' again.")

@@ -54,7 +54,6 @@ _ROUNDS: Final = 3
 """Imports on 32 connections are committed in groups of 6 changes so, and not of 4; an idle loop is round at once."""
 _BUSY_SECONDS: Final = 0.002
 _RETRY_SECONDS: Final = 0.02
-_EXCLUSIVE_SECONDS: Final = 120.0
 
 
 class GroupCommit:
@@ -126,7 +125,7 @@ class GroupCommit:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[SqlWriting]:
+    async def exclusive(self, patience_seconds: float) -> AsyncIterator[SqlWriting]:
         """Hold SQLite's write lock; the end of the block commits.
 
         Raises:
@@ -134,7 +133,7 @@ class GroupCommit:
         """
         async with self._turn:
             try:
-                await self._patiently()
+                await self._patiently(patience_seconds)
                 writing = SqlWriting(self._connected())
                 yield writing
                 await self._committed(writing.events, lost=writing.failed)
@@ -276,11 +275,11 @@ class GroupCommit:
                     self._drop()
                 raise
 
-    async def _patiently(self) -> None:
-        deadline = time.monotonic() + _EXCLUSIVE_SECONDS
+    async def _patiently(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
         while True:
             try:
-                return await self._begin(self._busy_seconds)
+                return await self._begin(min(self._busy_seconds, max(0.0, deadline - time.monotonic())))
             except StoreUnavailable:
                 if time.monotonic() > deadline:
                     raise

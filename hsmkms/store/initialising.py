@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from hsmkms.core.custody import SEALING_ROLES
 from hsmkms.core.errors import StoreUnusable
-from hsmkms.store import counting, queries
+from hsmkms.store import queries
 from hsmkms.store.rows import deployment_of, deployment_values, object_values
+from hsmkms.store.sealing_keys import require_nothing_under
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,22 +89,25 @@ class SqlInitialising:
         """Forget the sealing keys of a version.
 
         Raises:
-            StoreUnusable: it is the newest, there is none, or something is sealed under it still.
+            StoreUnusable: it is the newest, there is none, or something is sealed under it still, as far as is known.
         """
         left = [each for each in self._deployment.objects if each.role not in SEALING_ROLES or each.version != version]
         if len(left) == len(self._deployment.objects):
             raise StoreUnusable(f"There are no sealing keys of version {version}.")
         if version == self._deployment.sealing_version:
             raise StoreUnusable(f"Version {version} is the newest: what is sealed now is sealed under it.")
-        under = counting.sealed_counts(self._writing).get(version)
-        if under is not None:
-            raise StoreUnusable(
-                f"Under version {version} there still are the material of {under.materials} keys and {under.pairs} "
-                "wrapping pairs: nothing could open them any more."
-            )
+        require_nothing_under(self._writing, version)
         self._writing.run(queries.REMOVE_SEALING_KEYS, {"this": version})
         self._writing.append(event)
         self._deployment = replace(self._deployment, objects=tuple(left))
+
+    async def require_nothing_under(self, version: int) -> None:
+        """Return if nothing is sealed under a version, whether the database has its keys or not.
+
+        Raises:
+            StoreUnusable: something is, or the database contradicts itself about it.
+        """
+        require_nothing_under(self._writing, version)
 
 
 def _identity(deployment: Deployment) -> tuple[object, ...]:

@@ -39,13 +39,13 @@ class MeteredBackend:
         """Run `change` in a transaction and commit it durably."""
         return await self._told(TransactionKind.WRITE, self._backend.write(change))
 
-    async def erase_deleted(self) -> None:
+    async def erase_deleted(self) -> bool:
         """Make sure that nothing removed so far can be read from the database's files."""
-        await self._backend.erase_deleted()
+        return await self._backend.erase_deleted()
 
-    def exclusive(self) -> AbstractAsyncContextManager[SqlWriting]:
+    def exclusive(self, patience_seconds: float) -> AbstractAsyncContextManager[SqlWriting]:
         """Hold the lock that initialises a deployment."""
-        return self._backend.exclusive()
+        return self._backend.exclusive(patience_seconds)
 
     async def close(self) -> None:
         """End all connections and threads."""

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_EXCLUSIVE_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.1
 
 
@@ -169,17 +168,18 @@ class PostgresBackend:
             postgresql.lock(writing.connection, self._end_of_chain)
         return self._chain.extend(writing, writing.events)
 
-    async def erase_deleted(self) -> None:
-        """Do nothing: what was removed is overwritten by the server when it gets to it.
+    async def erase_deleted(self) -> bool:
+        """Do nothing, and say so: what was removed is overwritten by the server when it gets to it.
 
         A deleted row stays in its page until VACUUM, which autovacuum runs, and in the write-ahead log and its archive
         until these are recycled; no client can hasten the latter. What is there is sealed (SECURITY.md).
         """
+        return False
 
     @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[SqlWriting]:
+    async def exclusive(self, patience_seconds: float) -> AsyncIterator[SqlWriting]:
         """Hold the lock that initialises a deployment; other changes go on meanwhile."""
-        connection = await finished(asyncio.to_thread(self._begin_exclusive))
+        connection = await finished(asyncio.to_thread(self._begin_exclusive, patience_seconds))
         try:
             writing = LockingWriting(connection)
             yield writing
@@ -190,11 +190,11 @@ class PostgresBackend:
             with TRANSLATED:
                 await finished(asyncio.to_thread(connection.close))
 
-    def _begin_exclusive(self) -> Connection:
+    def _begin_exclusive(self, patience_seconds: float) -> Connection:
         with TRANSLATED:
             connection = self._writers.connect()
             try:
-                postgresql.be_patient(connection, _EXCLUSIVE_SECONDS)
+                postgresql.be_patient(connection, patience_seconds)
                 postgresql.lock(connection, postgresql.INITIALISING)
             except BaseException:
                 connection.close()

@@ -77,7 +77,7 @@ def material_values(material: Material) -> dict[str, object]:
         "brought_at": material.brought_at,
         "valid_to": material.valid_to,
         "ticket_id": material.ticket_id,
-        "sealing_version": _sealing_version(material.record),
+        "sealing_version": sealing_version_of(material.record),
     }
 
 
@@ -180,10 +180,11 @@ def pair_values(pair: Pair) -> dict[str, object]:
 
 def pair_secret_values(record: bytes) -> dict[str, object]:
     """Return the row of a pair's private half, but for the pair's id."""
-    return {"record": record, "sealing_version": _sealing_version(record)}
+    return {"record": record, "sealing_version": sealing_version_of(record)}
 
 
-def _sealing_version(record: bytes) -> int:
+def sealing_version_of(record: bytes) -> int:
+    """Return the version of the sealing key that a record's content is under."""
     try:
         return split_head(record)[0]
     except ValueError as error:  # no host makes such a record

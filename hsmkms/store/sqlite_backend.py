@@ -59,14 +59,15 @@ class SqliteBackend:
         """Run `change` in a transaction, with others, and commit it durably."""
         return await self._writer.write(change)
 
-    async def erase_deleted(self) -> None:
+    async def erase_deleted(self) -> bool:
         """Cut the WAL, if anything was removed since it was cut last."""
         await self._writer.erase_deleted()
+        return True
 
     @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[SqlWriting]:
+    async def exclusive(self, patience_seconds: float) -> AsyncIterator[SqlWriting]:
         """Hold the write lock, with which every writing transaction begins: in WAL mode it is the exclusive one."""
-        async with self._writer.exclusive() as writing:
+        async with self._writer.exclusive(patience_seconds) as writing:
             yield writing
 
     async def close(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, TypeVar
 
-from hsmkms.core.errors import ChangedMeanwhile
+from hsmkms.core.custody import CustodyRole
+from hsmkms.core.errors import ChangedMeanwhile, StoreUnavailable
 from hsmkms.core.ids import Account
 from hsmkms.core.ports import Tombstone
 from hsmkms.core.replacing import replaced
@@ -17,10 +19,12 @@ from hsmkms.store.rows import (
     material_values,
     pair_secret_values,
     pair_values,
+    sealing_version_of,
     tag_values,
     ticket_values,
     tombstone_values,
 )
+from hsmkms.store.sealing_keys import HOLD_KEY, sealing_keys_in
 from hsmkms.store.trail import seal_values
 
 if TYPE_CHECKING:
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
     from hsmkms.core.tickets import Pair, Ticket
 
 Revised = TypeVar("Revised", "Key", "Ticket", "Pair")
+
+_logger = logging.getLogger(__name__)
 
 
 class SqlWriting(SqlReading):
@@ -58,7 +64,10 @@ class SqlWriting(SqlReading):
 
         Raises:
             AliasTaken: another key of the account has its alias.
+            StoreUnavailable: its material is under sealing keys that were retired meanwhile.
         """
+        if key.material is not None:
+            self._require_openable(CustodyRole.MATERIAL_SEALING, key.material.record)
         self.quick(queries.ADD_KEY, key_values(key))
         self.changed.add(key.key_id)
         if key.material is not None:
@@ -67,10 +76,16 @@ class SqlWriting(SqlReading):
             self.quick(queries.ADD_TAGS, tag_values(key.key_id, tags))
 
     def replace_key(self, old: Key, new: Key) -> Key:
-        """Replace a key; material that `new` does not hold any more is removed from the database."""
+        """Replace a key; material that `new` does not hold any more is removed from the database.
+
+        Raises:
+            StoreUnavailable: its new material is under sealing keys that were retired meanwhile.
+        """
+        before, after = old.material, new.material
+        if after is not None and (before is None or before.record != after.record):
+            self._require_openable(CustodyRole.MATERIAL_SEALING, after.record)
         written = self._swap(queries.REPLACE_KEY, old.key_id, key_values, old, new)
         self.changed.add(old.key_id)
-        before, after = old.material, new.material
         if before is not None and (after is None or before.record != after.record):
             self.removed = True
         if after is None:
@@ -111,15 +126,23 @@ class SqlWriting(SqlReading):
         return self._swap(queries.REPLACE_TICKET, old.ticket_id, ticket_values, old, new)
 
     def add_pair(self, pair: Pair) -> None:
-        """Insert a pair."""
+        """Insert a pair.
+
+        Raises:
+            StoreUnavailable: its private half is under sealing keys that were retired meanwhile.
+        """
+        if pair.record is not None:
+            self._require_openable(CustodyRole.PAIR_SEALING, pair.record)
         self.quick(queries.ADD_PAIR, pair_values(pair))
         if pair.record is not None:
             self.quick(queries.ADD_PAIR_SECRET, {"pair_id": pair.pair_id, **pair_secret_values(pair.record)})
 
     def replace_pair(self, old: Pair, new: Pair) -> Pair:
         """Replace a pair; a private half that `new` does not hold any more is removed from the database."""
-        written = self._swap(queries.REPLACE_PAIR, old.pair_id, pair_values, old, new)
         before, after = old.record, new.record
+        if after is not None and before != after:
+            self._require_openable(CustodyRole.PAIR_SEALING, after)
+        written = self._swap(queries.REPLACE_PAIR, old.pair_id, pair_values, old, new)
         if before is not None and before != after:
             self.removed = True
         if after is None:
@@ -156,6 +179,18 @@ class SqlWriting(SqlReading):
         """Keep a seal of the trail, in the place of an older one of the same block."""
         self.run(queries.REMOVE_SEAL, {"of": seal.head.node, "this": seal.head.block})
         self.run(queries.ADD_SEAL, seal_values(seal))
+
+    def has_sealing_key(self, role: CustodyRole, version: int) -> bool:
+        """Tell whether what is under this sealing key can be opened when this change is committed."""
+        held = self.quick(HOLD_KEY, {"role": role.value, "version": version})
+        return bool(held.rows) or not sealing_keys_in(self)
+
+    def _require_openable(self, role: CustodyRole, record: bytes) -> None:
+        version = sealing_version_of(record)
+        if not self.has_sealing_key(role, version):
+            facts = {"role": role.value, "version": version}
+            _logger.warning("nothing is written under sealing keys that are retired", extra=facts)
+            raise StoreUnavailable
 
     def _swap(
         self,

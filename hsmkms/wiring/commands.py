@@ -146,9 +146,9 @@ class InitHost:
         """See `core.ports.Custodian`."""
         return await self._channel.make_sealing_keys(deployment, planned, replace_unknown=self._replace_unknown)
 
-    async def destroy_sealing_keys(self, deployment: Deployment, retired: tuple[CustodyObject, ...]) -> None:
+    async def destroy_sealing_keys(self, deployment: Deployment, retired: tuple[CustodyObject, ...]) -> int:
         """See `core.ports.Custodian`."""
-        await self._channel.destroy_sealing_keys(deployment, retired)
+        return await self._channel.destroy_sealing_keys(deployment, retired)
 
 
 @asynccontextmanager

@@ -76,6 +76,8 @@ class _Rule:
     """Mode bits that are shown and logged."""
     of_server: bool = False
     """Whether it belongs to the user of the database's server, who is believed as the database is."""
+    whole: bool = False
+    """Whether it is read again and again, from its beginning to its end, so that a pipe will not do."""
 
 
 def look(settings: Settings, config_path: Path, so_pin_file: Path | None = None) -> tuple[FileFinding, ...]:
@@ -87,11 +89,14 @@ def look(settings: Settings, config_path: Path, so_pin_file: Path | None = None)
         so_pin_file: the security officer's, where a command was given it.
 
     Raises:
-        ConfigurationInvalid: the PIN is a credential of systemd's, and there is none.
+        ConfigurationInvalid: the PIN is a credential of systemd's, and there is none; or a PIN is to come from what is
+            no regular file.
     """
     rules = tuple(_rules(settings, config_path))
     if so_pin_file is not None:
-        rules += (_Rule("security officer's PIN file", so_pin_file.absolute(), _OTHERS_ANY),)
+        rules += (_Rule("security officer's PIN file", so_pin_file.absolute(), _OTHERS_ANY, whole=True),)
+    for rule in rules:
+        _require_whole(rule)
     files = tuple(finding for rule in rules if (finding := _finding(rule)) is not None)
     named = [(rule.what, rule.path) for rule in rules]
     database = database_of(settings.store.url)
@@ -114,7 +119,7 @@ def _rules(settings: Settings, config_path: Path) -> Iterator[_Rule]:
     yield _Rule("configuration", config_path.absolute(), _OTHERS_WRITE)
     pin = pins.pin_path(settings.hsm)
     if pin is not None:
-        yield _Rule("PIN file", pin, _OTHERS_ANY if settings.hsm.pin_credential is None else _GROUP_READS)
+        yield _Rule("PIN file", pin, _OTHERS_ANY if settings.hsm.pin_credential is None else _GROUP_READS, whole=True)
     if settings.listen.tls_key is not None:
         yield _Rule("TLS key", settings.listen.tls_key, _GROUP_READS)
     database = database_of(settings.store.url)
@@ -181,6 +186,14 @@ def _finding(rule: _Rule) -> FileFinding | None:
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         return None  # a device, a pipe: nothing is kept in it
     return _judged(rule, status, owner=_trusted_owners()[-1])
+
+
+def _require_whole(rule: _Rule) -> None:
+    if rule.whole and not stat.S_ISREG(_mode(rule.path) or stat.S_IFREG):  # what is not there is left to the host
+        raise ConfigurationInvalid(
+            f"The {rule.what} {rule.path} is no regular file: each host reads it for itself, and a pipe or a terminal "
+            "can be read once. Write the PIN into a file."
+        )
 
 
 def _judged(rule: _Rule, status: os.stat_result, *, owner: int) -> FileFinding:

@@ -8,7 +8,7 @@ from hsmkms.hsm.settings import HostPurpose
 from hsmkms.hsm.transferring import TransferHost
 from hsmkms.service import rotating
 from hsmkms.service.deploying import ready_deployment
-from hsmkms.service.transferring import Transferring
+from hsmkms.service.transferring import Transferring, settled
 from hsmkms.wiring.adapters import SystemClock, opened_store
 from hsmkms.wiring.commands import channel_to, init_host
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsmkms.config import Settings
-    from hsmkms.service.rotating import SealingVersion
+    from hsmkms.service.rotating import Retired, SealingVersion
     from hsmkms.service.transferring import Transfer
 
 
@@ -44,11 +44,15 @@ async def rotate_sealing_keys(
 async def transfer_material(settings: Settings, so_pin_file: Path, tell: Callable[[Transfer], None]) -> Transfer:
     """Seal all material anew that is under an older version than the newest; `tell` is called again and again.
 
+    Where there is nothing that could be, the token is not asked, and no PIN is tried.
+
     Raises:
         PinRefused: the token refused a PIN.
         TokenUnavailable, StoreUnavailable: it is to be run again for the rest.
     """
     async with opened_store(settings) as store:
+        if (idle := await settled(store)) is not None:
+            return idle
         deployment = await ready_deployment(store)
         async with channel_to(settings, HostPurpose.TRANSFER, so_pin_file) as (channel, _):
             await channel.attach(deployment)
@@ -56,8 +60,8 @@ async def transfer_material(settings: Settings, so_pin_file: Path, tell: Callabl
             return await Transferring(store, host, SystemClock(), settings.edition).run(tell)
 
 
-async def retire_sealing_keys(settings: Settings, version: int) -> bool:
-    """Forget and destroy the sealing keys of an older version; tell whether the database had them.
+async def retire_sealing_keys(settings: Settings, version: int) -> Retired:
+    """Forget and destroy the sealing keys of an older version; tell what there was of them.
 
     Raises:
         StoreUnusable: something is under them still, or they seal, or did until just now.

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+from typing import TYPE_CHECKING
 
+import msgspec
 from rich.console import Console
 
-from hsmkms.cli.doctor import _show
+from hsmkms.cli import doctor
+from hsmkms.cli.doctor import _show, _show_sealing
 from hsmkms.core.ciphertexts import CipherAlgorithm
+from hsmkms.core.custody import SEALING_ROLES, CustodyObject, Deployment
+from hsmkms.core.ids import Instant
 from hsmkms.core.material import Edition
+from hsmkms.core.ports import SealedCount
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.hsm.report import (
     RANDOM,
@@ -17,10 +24,23 @@ from hsmkms.hsm.report import (
     AlgorithmFinding,
     CheckFinding,
     CipherFinding,
+    HostProtection,
     LengthFinding,
     TokenDescription,
     TokenReport,
+    UnknownKey,
 )
+from hsmkms.service.rotating import SealingVersion
+from hsmkms.wiring.commands import Examination
+from tests.cli.commands import run
+from tests.cli.test_configuration import GOOD
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from hsmkms.config import Settings
 
 SHA_256 = WrappingAlgorithm.RSAES_OAEP_SHA_256
 SHA_1 = WrappingAlgorithm.RSAES_OAEP_SHA_1
@@ -43,8 +63,7 @@ CIPHERS = (
 )
 
 
-def shown(*algorithms: AlgorithmFinding, checks: tuple[CheckFinding, ...] = ()) -> str:
-    """Return what is shown of a token, where the configuration names two of the three algorithms."""
+def report_of(*algorithms: AlgorithmFinding, checks: tuple[CheckFinding, ...] = ()) -> TokenReport:
     token = TokenDescription(
         label="t",
         serial="1",
@@ -55,7 +74,7 @@ def shown(*algorithms: AlgorithmFinding, checks: tuple[CheckFinding, ...] = ()) 
         module_version="1",
         profile="",
     )
-    report = TokenReport(
+    return TokenReport(
         token=token,
         edition=Edition.FIPS,
         algorithms=algorithms,
@@ -65,8 +84,12 @@ def shown(*algorithms: AlgorithmFinding, checks: tuple[CheckFinding, ...] = ()) 
         fingerprint_algorithm="",
         fingerprint_note="",
     )
+
+
+def shown(*algorithms: AlgorithmFinding, checks: tuple[CheckFinding, ...] = ()) -> str:
+    """Return what is shown of a token, where the configuration names two of the three algorithms."""
     out = io.StringIO()
-    _show(Console(file=out, width=200), report, (SHA_256, SHA_1))
+    _show(Console(file=out, width=200), report_of(*algorithms, checks=checks), (SHA_256, SHA_1))
     return out.getvalue()
 
 
@@ -113,3 +136,42 @@ def test_what_a_token_says_is_no_markup() -> None:
     text = shown(algorithm(SHA_1, why_not="[red]why"), checks=(refused,))
     assert "[bold]x" in text
     assert "[red]why" in text
+
+
+def test_sealing_keys_that_the_database_does_not_name_are_named_each_version_once() -> None:
+    present = [SealingVersion(version, version == 4, False, Instant(0), None, SealedCount()) for version in (3, 4)]
+    unknown = [
+        UnknownKey(label=label, version=version)
+        for label, version in (("[red] a", 0), ("m", 1), ("p", 1), ("m v5", 5), ("p v5", 5))
+    ]
+    out = io.StringIO()
+    _show_sealing(Console(file=out, width=200), present, unknown)
+    lines = [line for line in out.getvalue().splitlines() if line]
+    assert len(lines) == 4
+    assert lines[0].startswith("sealing keys: version 4 seals, ")
+    assert lines[1:3] == [
+        "the token has an object '[red] a', which has our name and is not ours",
+        "version 1 is retired and still in the token: run 'hsmkms sealing retire 1' again",
+    ]
+    assert lines[3].startswith("version 5 is in the token, and the database does not know it: a rotation was interr")
+
+
+def test_what_the_host_found_is_shown_and_is_in_the_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = msgspec.structs.replace(
+        report_of(algorithm(SHA_1)), unknown_keys=(UnknownKey(label="hsmkms d material-sealing", version=1),)
+    )
+    objects = tuple(CustodyObject(role, bytes(16), version=2) for role in SEALING_ROLES)
+    deployment = Deployment("d", Edition.FIPS, ready=True, created_at=Instant(0), token_serial="1", objects=objects)
+
+    async def examine(_: Settings) -> Examination:
+        return Examination(deployment, report, HostProtection(dumpable=False, not_locked=""))
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    path = tmp_path / "hsmkms.toml"
+    path.write_text(GOOD)
+    said = run("doctor", "--config", str(path))
+    assert said.code == 0
+    assert "version 1 is retired and still in the token: run 'hsmkms sealing retire 1' again" in said.stdout
+    found = json.loads(run("doctor", "--config", str(path), "--json").stdout)
+    assert found["unknown_keys"] == [{"label": "hsmkms d material-sealing", "version": 1}]
+    assert found["sealing_versions"] == [2]

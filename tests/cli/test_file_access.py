@@ -266,8 +266,22 @@ def test_every_refusal_is_said_at_once(folder: Path) -> None:
 def test_a_device_holds_nothing(folder: Path) -> None:
     path = folder / "hsmkms.toml"
     settings = config.load(path)
-    hsm = settings.hsm.model_copy(update={"pin_file": Path(os.devnull)})
-    assert "PIN file" not in {each.what for each in file_access.look(settings.model_copy(update={"hsm": hsm}), path)}
+    listen = settings.listen.model_copy(update={"tls_key": Path(os.devnull)})
+    found = file_access.look(settings.model_copy(update={"listen": listen}), path)
+    assert "TLS key" not in {each.what for each in found}
+
+
+def test_a_pin_comes_from_a_file_and_not_from_a_pipe_or_a_terminal(folder: Path) -> None:
+    path, pipe = folder / "hsmkms.toml", folder / "pipe"
+    settings = config.load(path)
+    os.mkfifo(pipe)
+    for place in (pipe, Path(os.devnull)):
+        with pytest.raises(ConfigurationInvalid, match=f"The security officer's PIN file {place} is no regular file"):
+            file_access.look(settings, path, so_pin_file=place)
+        hsm = settings.hsm.model_copy(update={"pin_file": place})
+        with pytest.raises(ConfigurationInvalid, match=f"The PIN file {place} is no regular file"):
+            file_access.look(settings.model_copy(update={"hsm": hsm}), path)
+    file_access.look(settings, path, so_pin_file=folder / "not there")
 
 
 async def test_no_host_is_started_again_once_its_module_could_be_replaced(

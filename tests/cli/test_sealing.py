@@ -17,8 +17,9 @@ from hsmkms.cli import sealing
 from hsmkms.cli.doctor import _show_sealing
 from hsmkms.core.ids import Instant, KeyId
 from hsmkms.core.ports import SealedCount
-from hsmkms.service.rotating import GRACE_SECONDS, SealingVersion
+from hsmkms.service.rotating import GRACE_SECONDS, Retired, SealingVersion
 from hsmkms.service.transferring import Transfer
+from hsmkms.store import queries
 from hsmkms.store.database import open_store
 from hsmkms.store.versions import upgrade
 from hsmkms.wiring.adapters import SystemClock
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsmkms.config import Settings
+    from hsmkms.store.writing import SqlWriting
 
 INCOMPLETE: Final = 1
 UNUSABLE: Final = 78
@@ -87,7 +89,7 @@ def test_what_can_be_done_about_each_version_is_said(configuration: Path) -> Non
     rows = [re.split(r" {2,}", line.strip()) for line in done.stdout.splitlines()]
     assert [(version, use, keys, pairs, moved, advice) for version, _, use, keys, pairs, moved, advice in rows[1:]] == [
         ("1", "opens", "0", "1", "no", "wait: the pairs end with their import tokens"),
-        ("2", "opens", "1", "0", "no", "import the same material again, or delete it"),
+        ("2", "opens", "1", "0", "no", "import again; what was generated: ReEncrypt, delete"),
         ("3", "opens", "1", "0", "yes", "hsmkms sealing transfer"),
         ("4", "opens", "0", "0", "yes", "hsmkms sealing retire 4"),
         ("5", "opens", "0", "0", "yes", rows[5][-1]),
@@ -102,6 +104,7 @@ def test_what_can_be_done_about_each_version_is_said(configuration: Path) -> Non
         "made_at": 1_700_000_000,
         "superseded_at": 1_700_000_000,
         "newest": False,
+        "lost": False,
         "transferable": False,
         "keys": 1,
         "wrapping_pairs": 0,
@@ -159,6 +162,7 @@ def test_a_transfer_of_everything_is_told(configuration: Path, monkeypatch: pyte
             "overtaken": 0,
             "not_transferable": [],
             "broken": [],
+            "lost": {},
             "erased": True,
         },
     )
@@ -171,13 +175,100 @@ def test_what_had_to_stay_is_named_and_ends_with_1(configuration: Path, monkeypa
     assert (code, stdout) == (INCOMPLETE, "sealed the material of 1 keys anew under version 2\n")
     assert re.findall(r"^3 keys were imported anew or lost their material", stderr, re.MULTILINE)
     assert "The material of 25 keys (fixed-0, " in stderr
-    assert "fixed-19 and 5 more) stays as it is, under a version that is not transferable: import" in stderr
+    assert "fixed-19 and 5 more) stays as it is, under a version that is not transferable. What was imported" in stderr
+    assert "ReEncrypt under it what this one encrypted" in stderr
     assert "The material of 1 keys (broken-1) stays as it is, in a record that does not open" in stderr
     assert "run it again" in stderr.splitlines()[-1]
-    for lacking in (Transfer(2, 1, not_transferable=fixed, erased=True), Transfer(2, 1, broken=broken, erased=True)):
+    for lacking in (
+        Transfer(2, 1, not_transferable=fixed, erased=True),
+        Transfer(2, 1, broken=broken, erased=True),
+        Transfer(2, 1, lost={1: broken}, erased=True),
+    ):
         code, _, stderr = transferred(configuration, monkeypatch, lacking, "--json")
         assert code == INCOMPLETE
         assert "run it again" not in stderr
+
+
+def test_of_lost_keys_the_version_is_named_that_lacks(configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = Transfer(version=4, found=3, lost={3: [KeyId("c")], 1: [KeyId("a"), KeyId("b")]}, erased=True)
+    code, stdout, stderr = transferred(configuration, monkeypatch, part, "--json")
+    assert (code, json.loads(stdout)["lost"]) == (INCOMPLETE, {"1": ["a", "b"], "3": ["c"]})
+    first, second = stderr.splitlines()[1:]
+    assert first.startswith("The material of 2 keys (a, b) stays as it is, under version 1, whose keys this deployment")
+    assert second.startswith("The material of 1 keys (c) stays as it is, under version 3, whose keys this deployment")
+
+
+def test_where_the_server_erases_in_its_own_time_nothing_is_claimed(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = Transfer(version=2, found=1, resealed=1, erased=None)
+    code, stdout, stderr = transferred(configuration, monkeypatch, done, "--json")
+    assert (code, json.loads(stdout)["erased"], stderr) == (0, None, "1 of 1 keys\n")
+
+
+def test_where_nothing_can_be_sealed_anew_no_pin_is_tried(configuration: Path, tmp_path: Path) -> None:
+    """There is no token: whoever asked it would fail."""
+    so_pin = tmp_path / "so-pin"
+    so_pin.touch(mode=0o400)
+    words = ("sealing", "transfer", "--config", str(configuration), "--so-pin-file", str(so_pin))
+    rotated(configuration, lambda house: house.initialise(transferable=False), SealedHouse.add_key)
+    done = run(*words)
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout == "sealed the material of 0 keys anew under version 1\n"
+    rotated(configuration, lambda house: house.rotate())
+    done = run(*words)
+    assert done.code == INCOMPLETE
+    assert "The material of 1 keys (" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("retired", "said"),
+    [
+        (Retired(known=True, destroyed=2), "destroyed version 1 of the sealing keys"),
+        (
+            Retired(known=False, destroyed=1),
+            "destroyed version 1 of the sealing keys, which the database had forgotten before",
+        ),
+        (
+            Retired(known=True, destroyed=0),
+            "forgot version 1 of the sealing keys; there was nothing of it in the token to be destroyed",
+        ),
+        (
+            Retired(known=False, destroyed=0),
+            "version 1 of the sealing keys was retired before; there was nothing left to be destroyed",
+        ),
+    ],
+)
+def test_what_was_destroyed_is_said_and_nothing_else(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, retired: Retired, said: str
+) -> None:
+    async def retire(settings: Settings, version: int) -> Retired:
+        assert (settings.edition.value, version) == ("fips", 1)
+        return retired
+
+    monkeypatch.setattr(sealing, "retire_sealing_keys", retire)
+    done = run("sealing", "retire", "--config", str(configuration), "1")
+    assert (done.code, done.stdout, done.stderr) == (0, f"{said}\n", "")
+
+
+def test_what_is_under_keys_that_are_gone_is_shown_as_lost(configuration: Path) -> None:
+    rotated(
+        configuration,
+        lambda house: house.initialise(),
+        SealedHouse.add_key,
+        lambda house: house.rotate(),
+        lambda house: house.store.write(forget_first),
+    )
+    done = run("sealing", "status", "--config", str(configuration))
+    row = re.split(r" {2,}", done.stdout.splitlines()[1].strip())
+    assert row[:6] == ["1", "-", "lost", "1", "0", "-"]
+    assert row[6].startswith("bring back its keys")
+    first, second = json.loads(run("sealing", "status", "--config", str(configuration), "--json").stdout)
+    assert (first["lost"], first["made_at"], second["lost"]) == (True, None, False)
+
+
+def forget_first(writing: SqlWriting) -> None:
+    writing.run(queries.REMOVE_SEALING_KEYS, {"this": 1})
 
 
 def test_the_doctor_says_which_version_seals_and_which_only_open() -> None:

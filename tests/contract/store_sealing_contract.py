@@ -6,17 +6,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
 from hsmkms.core.custody import SEALING_ROLES, CustodyObject, CustodyRole, Deployment
-from hsmkms.core.errors import InternalFault, StoreUnusable
+from hsmkms.core.errors import InternalFault, StoreUnavailable, StoreUnusable
 from hsmkms.core.events import EventTag
 from hsmkms.core.ids import KeyId
+from hsmkms.core.keys import Key
 from hsmkms.core.ports import SealedCount
 from hsmkms.core.records import head_of
+from hsmkms.store.schema import MATERIALS, PAIR_SECRETS
+from hsmkms.store.writing import SqlWriting
 from tests.contract.store_contract import AFTER, ALICE, NOW, event, key, material, pair, plan, proved, put, stored
 
 if TYPE_CHECKING:
-    from hsmkms.core.keys import Key
+    from collections.abc import Callable
+
+    from sqlalchemy import Table
+
+    from hsmkms.core.ports import Writing
     from tests.contract.store_contract import WholeStore
 
 MADE = replace(event(), tag=EventTag.SEALING_KEYS_MADE, at=AFTER)
@@ -51,6 +59,20 @@ async def retire(store: WholeStore, deployment: Deployment, version: int) -> Dep
     async with store.initialising(deployment) as initialising:
         await initialising.remove_sealing_keys(version, RETIRED)
         return initialising.deployment
+
+
+def emptying(key: Key) -> Callable[[Writing], object]:
+    return lambda writing: writing.replace_key(key, key.without_material())
+
+
+def after_an_event(change: Callable[[Writing], object]) -> Callable[[Writing], object]:
+    """Return a change that has done something before."""
+
+    def do_both(writing: Writing) -> object:
+        writing.append(event())
+        return change(writing)
+
+    return do_both
 
 
 class VersionContract:
@@ -138,6 +160,57 @@ class VersionContract:
             await retire(store, second, 1)
         await store.write(lambda writing: writing.replace_pair(kept, replace(kept, record=None)))
         assert await retire(store, second, 1) == await store.deployment()
+
+    async def test_nothing_is_committed_under_a_version_that_was_retired_meanwhile(
+        self, store: WholeStore, other: WholeStore
+    ) -> None:
+        """However long a process was suspended between what it sealed and its commit."""
+        second = await rotate(store, await ready(store), *sealing_keys(2))
+        empty, full = key("empty"), holding("full", 2)
+        shared = replace(pair("shared"), record=head_of(2) + b"private")
+        for each in (store, other):
+            await put(each, probe := holding(f"probe of {id(each)}", 1))  # so that it knows of the version
+            await each.write(emptying(probe))
+        await put(store, empty, full, shared)
+        before = await other.sealed_counts()
+        await retire(store, second, 1)
+        late, late_half = material(head_of(1) + b"late"), head_of(1) + b"late"
+
+        changes: list[Callable[[Writing], object]] = [
+            lambda writing: writing.add_key(replace(key("late"), material=late)),
+            lambda writing: writing.replace_key(empty, replace(empty, material=late)),
+            lambda writing: writing.replace_key(full, replace(full, material=late)),
+            lambda writing: writing.add_pair(replace(pair("late"), record=late_half)),
+            lambda writing: writing.replace_pair(shared, replace(shared, record=late_half)),
+        ]
+        for each in (store, other):
+            for change in changes:
+                with pytest.raises(StoreUnavailable):
+                    await each.write(after_an_event(change))
+        assert await store.sealed_counts() == before
+        assert [await stored(store, each) for each in (empty, full)] == [empty, full]
+        assert (await store.trail().events(0, 10))[-1].event == RETIRED
+        await put(other, holding("new", 2), replace(pair("new"), record=head_of(2) + b"private"))
+
+    @pytest.mark.parametrize(("table", "what"), [(MATERIALS, "material of key"), (PAIR_SECRETS, "wrapping pair")])
+    async def test_no_version_goes_while_a_column_contradicts_its_record(
+        self, store: WholeStore, table: Table, what: str
+    ) -> None:
+        second = await rotate(store, await ready(store), *sealing_keys(2))
+        await put(store, holding("new", 2), replace(pair("new"), record=head_of(2) + b"private"))
+        old = holding("old", 1) if table is MATERIALS else replace(pair("old"), record=head_of(1) + b"private")
+        await put(store, old)
+
+        def relabel(writing: Writing) -> None:
+            assert isinstance(writing, SqlWriting)
+            writing.run(update(table).values(sealing_version=2))
+
+        await store.write(relabel)
+        assert set(await store.sealed_counts()) == {2}
+        name = old.key_id if isinstance(old, Key) else old.pair_id
+        with pytest.raises(StoreUnusable, match=f"{what} {name} is not under version 2"):
+            await retire(store, second, 1)
+        assert await store.deployment() == second
 
 
 class SealedContract:

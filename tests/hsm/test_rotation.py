@@ -18,6 +18,7 @@ from hsmkms.core.errors import (
     TokenUnusable,
 )
 from hsmkms.core.ports import HeldMaterial
+from hsmkms.core.records import head_of
 from hsmkms.core.secrets import Plaintext
 from hsmkms.hsm import messages
 from hsmkms.hsm.channel import HostChannel
@@ -77,6 +78,26 @@ async def test_so_does_one_whose_next_version_is_of_the_other_kind(ordinary: Rot
         assert (await behind.pool.inspect_material(owner, sealed.record)).fingerprint.matches(sealed.fingerprint)
 
 
+async def test_with_which_word_a_token_refuses_to_unseal_for_others_does_not_matter(
+    transferable: Rotated, ahead: HostPool, faults: Faults
+) -> None:
+    owner, token = transferable.sealed.owner, transferable.token
+    sealed = await ahead.generate_material(owner)
+    settings = {"module": str(faults.library), "env": token.env | faults.environment}
+    async with serving(token, transferable.before, **settings) as behind:
+        with faults.ruled("C_UnwrapKey 0x1b count=1", "C_UnwrapKey 0x1b skip=1 count=1"):
+            evidence = await behind.pool.inspect_material(owner, sealed.record)
+        assert evidence.fingerprint.matches(sealed.fingerprint)
+
+
+async def test_a_version_that_is_not_in_the_token_is_broken_too(ordinary: Rotated, ordinary_ahead: HostPool) -> None:
+    owner = ordinary.sealed.owner
+    record = (await ordinary_ahead.generate_material(owner)).record
+    assert version_of(record) == 2
+    with pytest.raises(RecordBroken):
+        await ordinary_ahead.inspect_material(owner, head_of(3) + record[len(head_of(2)) :])
+
+
 async def test_a_record_of_a_version_that_is_not_in_the_token_is_broken_and_the_log_says_why(
     ordinary: Rotated, ordinary_ahead: HostPool, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,8 +117,8 @@ async def test_a_record_of_a_version_that_is_not_in_the_token_is_broken_and_the_
         assert (await hosts.pool.inspect_material(owner, sealed.record)).fingerprint.matches(sealed.fingerprint)
         await hosts.pool.import_material(order)
     said = [line for line in logged(capfd) if line["event"].startswith("a record is under a sealing key")]
-    assert {(line["label"], line["count"]) for line in said} == {
-        (f"hsmkms {deployment.deployment_id} material-sealing", 0)
+    assert {(line["label"], line["event"]) for line in said} == {
+        (f"hsmkms {deployment.deployment_id} material-sealing", "a record is under a sealing key that was retired")
     }
 
 
@@ -159,12 +180,62 @@ async def test_a_host_that_attaches_while_others_adopt_is_told_too(transferable:
     await asyncio.sleep(0)
 
 
-async def test_a_host_that_cannot_adopt_is_given_up(transferable: Rotated, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_deployment_that_the_token_does_not_bear_out_costs_no_host(transferable: Rotated) -> None:
     absent = replace(transferable.before, objects=(*transferable.before.objects, *tokens.next_keys(transferable.after)))
     async with serving(transferable.token, transferable.before) as hosts:
-        await hosts.pool.adopt(absent)
-        assert hosts.lost == [hosts.processes[0].name]
-        assert not hosts.pool.usable
+        for _ in range(2):
+            with pytest.raises(TokenUnusable, match="The token has no object"):
+                await hosts.pool.adopt(absent)
+        await hosts.add()
+        assert hosts.lost == []
+        assert len(hosts.pool.hosts) == 2, "one that comes meanwhile attaches to what the others go on with"
+        for _ in range(2):
+            assert version_of((await hosts.pool.generate_material(owner_of(FIPS))).record) == 1
+        await hosts.pool.adopt(transferable.after)
+        for _ in range(2):
+            assert version_of((await hosts.pool.generate_material(owner_of(FIPS))).record) == 2
+        assert hosts.lost == []
+
+
+async def seated(pool: HostPool, name: str) -> PlayedHost:
+    """Return a host that is in the pool."""
+    played = PlayedHost(name)
+    adding = asyncio.ensure_future(pool.add(played.name, played.ours))
+    played.answer(await played.receive(), messages.Attached())
+    await adding
+    return played
+
+
+async def test_a_host_that_dies_while_it_adopts_is_given_up_and_stops_nobody(transferable: Rotated) -> None:
+    pool = HostPool(transferable.before)
+    dying, living = await seated(pool, "dying"), await seated(pool, "living")
+    adopting = asyncio.ensure_future(pool.adopt(transferable.after))
+    living.answer(await living.receive(), messages.Attached())
+    await dying.receive()
+    dying.hang_up()
+    await adopting
+    assert pool.hosts == {living.name}
+    await pool.close()
+    living.hang_up()
+    await asyncio.sleep(0)
+
+
+async def test_a_host_that_came_while_another_one_adopted_has_it_before_that_is_over(transferable: Rotated) -> None:
+    pool = HostPool(transferable.before)
+    first = await seated(pool, "first")
+    adopting = asyncio.ensure_future(pool.adopt(transferable.after))
+    told = await first.receive()
+    second = await seated(pool, "second")
+    first.answer(told, messages.Attached())
+    told = await second.receive()
+    assert told.verb == messages.Adopt(place=Place.of(transferable.after))
+    assert not adopting.done()
+    second.answer(told, messages.Attached())
+    await adopting
+    await pool.close()
+    for each in (first, second):
+        each.hang_up()
+    await asyncio.sleep(0)
 
 
 async def test_what_cannot_be_adopted_leaves_a_host_as_it_was(transferable: Rotated) -> None:
@@ -230,6 +301,22 @@ async def test_a_sealing_key_that_the_database_does_not_know_stops_a_rotation_un
             await channel.attach(ordinary.after)
 
 
+async def test_so_does_one_of_any_other_version_and_it_stays_where_it_is(ordinary: Rotated, tmp_path: Path) -> None:
+    token = tokens.copy_of(ordinary.token, tmp_path / "copy")
+    before = objects(token)
+    third = tokens.next_keys(ordinary.after)
+    async with tokens.channel_to(token, FIPS, HostPurpose.INIT) as channel:
+        with pytest.raises(TokenUnusable, match="material-sealing v2' that the database does not know"):
+            await channel.make_sealing_keys(ordinary.before, third)
+        retired = r"still has the object '.* material-sealing', .* Run 'hsmkms sealing retire 1' again"
+        with pytest.raises(TokenUnusable, match=retired):
+            await channel.make_sealing_keys(tokens.without(ordinary.after, 1), third)
+        assert objects(token) == before
+        await channel.make_sealing_keys(ordinary.before, third, replace_unknown=True)
+    assert len(objects(token)) == len(before) + 2
+    assert {name: objects(token)[name] for name in before} == before
+
+
 async def test_a_rotation_that_was_killed_is_done_again(ordinary: Rotated, tmp_path: Path) -> None:
     token = tokens.copy_of(ordinary.token, tmp_path / "copy")
     before, planned = objects(token), tokens.next_keys(ordinary.after)
@@ -286,10 +373,10 @@ async def test_retired_keys_are_destroyed_and_to_do_it_again_is_no_error(ordinar
     retired = first_of(ordinary)
     forgotten = tuple(replace(each, object_id=uuid.uuid4().bytes, challenge=b"", answer=b"") for each in retired)
     async with tokens.channel_to(token, FIPS, HostPurpose.INIT) as channel:
-        await channel.destroy_sealing_keys(ordinary.after, retired)
+        assert await channel.destroy_sealing_keys(ordinary.after, retired) == 2
         assert len(objects(token)) == len(before) - 2
-        await channel.destroy_sealing_keys(left, retired)
-        await channel.destroy_sealing_keys(left, forgotten)
+        assert await channel.destroy_sealing_keys(left, retired) == 0
+        assert await channel.destroy_sealing_keys(left, forgotten) == 0
         assert len(objects(token)) == len(before) - 2
     async with tokens.channel_to(token, FIPS) as channel:
         await channel.attach(left)
@@ -301,11 +388,38 @@ async def test_what_is_still_used_is_not_destroyed(ordinary: Rotated, maker: Hos
     of_another_s_id = tuple(replace(each, version=1) for each in newest)
     with pytest.raises(TokenUnusable, match="has no successor"):
         await maker.destroy_sealing_keys(ordinary.after, newest)
-    with pytest.raises(TokenUnusable, match="has the id of one that is still used"):
+    with pytest.raises(TokenUnusable, match=r"material-sealing' the id of another object .* material-sealing v2'"):
         await maker.destroy_sealing_keys(left, of_another_s_id)
     records = tuple(each for each in left.objects if each.role is CustodyRole.RECORD)
     with pytest.raises(TokenUnusable, match="has no successor"):
         await maker.destroy_sealing_keys(ordinary.after, records)
+    (record,) = records
+    with pytest.raises(TokenUnusable, match="has no successor"):
+        await maker.destroy_sealing_keys(
+            replace(ordinary.after, objects=(*left.objects, replace(record, version=2))), records
+        )
+    assert objects(ordinary.token) == before
+
+
+async def test_nothing_is_destroyed_for_who_names_another_s_id_or_another_deployment(
+    ordinary: Rotated, maker: HostChannel, tmp_path: Path
+) -> None:
+    """Whoever writes to the database chooses ids and names, and an operator then retires a version."""
+    before, left = objects(ordinary.token), tokens.without(ordinary.after, 1)
+    token = tokens.copy_of(ordinary.token, tmp_path / "copy")
+    other = await tokens.initialised(token, tokens.planned(FIPS))
+    its_first = tuple(each for each in other.objects if each.role in SEALING_ROLES)
+    with_both = objects(token)
+    async with tokens.channel_to(token, FIPS, HostPurpose.INIT) as channel:
+        for of_ours in (each for each in other.objects if each.role not in SEALING_ROLES):
+            chosen = replace(first_of(ordinary)[0], object_id=of_ours.object_id)
+            with pytest.raises(
+                TokenUnusable, match=f"the id of another object of the token, '{of_ours.label(other.deployment_id)}'"
+            ):
+                await channel.destroy_sealing_keys(left, (chosen,))
+        with pytest.raises(TokenUnusable):
+            await channel.destroy_sealing_keys(replace(left, deployment_id=other.deployment_id), its_first)
+    assert objects(token) == with_both
     assert objects(ordinary.token) == before
 
 
@@ -343,9 +457,10 @@ async def test_nss_rotates_but_makes_no_transferable_key_and_keeps_nothing_of_on
             assert (await hosts.pool.inspect_material(owner, each.record)).fingerprint.matches(each.fingerprint)
         left = tokens.without(after, 1)
         async with tokens.channel_to(nss, FIPS, HostPurpose.INIT) as channel:
-            await channel.destroy_sealing_keys(
-                left, tuple(each for each in deployment.objects if each.role in SEALING_ROLES)
-            )
+            with pytest.raises(TokenUnusable, match="Run 'hsmkms sealing retire 1' again"):
+                await channel.make_sealing_keys(left, tokens.next_keys(after))
+            retired = tuple(each for each in deployment.objects if each.role in SEALING_ROLES)
+            assert await channel.destroy_sealing_keys(left, retired) == 2
         await hosts.pool.adopt(left)
         with pytest.raises(RecordBroken):
             await hosts.pool.inspect_material(owner, old.record)
@@ -370,6 +485,7 @@ async def test_the_probe_tries_every_way_out_of_a_transferable_sealing_key(ahead
             assert (checks[name].passed, checks[name].finding) == (True, f"refused ({word})")
     for check in (
         transferability.MAKING_TRUSTED,
+        transferability.CREATING_TRUSTED,
         transferability.UNWRAPPING_TRUSTED,
         transferability.COPYING_TO_TRUSTED,
         transferability.CHANGING_TO_TRUSTED,
@@ -378,6 +494,24 @@ async def test_the_probe_tries_every_way_out_of_a_transferable_sealing_key(ahead
     assert profiles.REFUSES_UNSEALING_EXTRACTABLE not in checks
     assert checks[profiles.REFUSES_UNSEALING_IN_ANOTHER_ROLE].passed
     assert report.exceptions == ()
+    assert report.unknown_keys == ()
+
+
+async def test_what_was_retired_opens_nothing_while_the_token_still_has_it_and_the_probe_says_that_it_has(
+    transferable: Rotated, ahead: HostPool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    owner, left = transferable.sealed.owner, tokens.without(transferable.after, 1)
+    sealed = await ahead.generate_material(owner)
+    async with serving(transferable.token, left) as hosts:
+        with pytest.raises(RecordBroken):
+            await hosts.pool.inspect_material(owner, transferable.sealed.material.record)
+        await hosts.pool.inspect_material(owner, sealed.record)
+        report = await hosts.pool.probe()
+    labels = [each.label(left.deployment_id) for each in first_of(transferable)]
+    assert [(each.label, each.version) for each in report.unknown_keys] == [(label, 1) for label in labels]
+    said = [(line["level"], line["event"]) for line in logged(capfd)]
+    assert ("error", "a record is under a sealing key that was retired") in said
+    assert not [event for level, event in said if "destroyed" in event], "what the probe asked to be refused is no news"
 
 
 async def test_of_versions_that_are_not_transferable_each_is_tried(ordinary_ahead: HostPool) -> None:

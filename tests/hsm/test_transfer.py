@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pkcs11 import TokenFlag
 
 from hsmkms.core.custody import CustodyRole
 from hsmkms.core.errors import (
     InternalFault,
     LoginUnanswered,
-    NotTransferable,
     PinRefused,
     RecordBroken,
+    TokenGaveNoAnswer,
     TokenUnusable,
 )
 from hsmkms.core.ids import AccessId
@@ -113,9 +116,27 @@ async def test_a_database_that_calls_a_sealing_key_transferable_does_not_make_it
     claimed = tuple(
         replace(each, transferable=each.role is CustodyRole.MATERIAL_SEALING) for each in ordinary.after.objects
     )
-    async with transferring(ordinary, replace(ordinary.after, objects=claimed)) as host:
-        with pytest.raises(NotTransferable):
-            await host.reseal_material(ordinary.sealed.owner, ordinary.sealed.material.record)
+    async with tokens.channel_to(ordinary.token) as channel:
+        with pytest.raises(TokenUnusable, match="material-sealing' was made not to be transferable"):
+            await channel.attach(replace(ordinary.after, objects=claimed))
+        await channel.attach(ordinary.before)
+        newest = tuple(each for each in claimed if each.version > 1 or each.role is not CustodyRole.MATERIAL_SEALING)
+        both = tuple(each for each in ordinary.before.objects if each.role is CustodyRole.MATERIAL_SEALING)
+        with pytest.raises(TokenUnusable, match="material-sealing v2' was made not to be transferable"):
+            await channel.adopt(replace(ordinary.after, objects=newest + both))
+
+
+async def test_a_token_that_is_sick_is_not_taken_for_one_that_refuses_to_unseal_for_others(
+    transferable: Rotated, faults: Faults
+) -> None:
+    token = transferable.token
+    settings = {"module": str(faults.library), "env": token.env | faults.environment}
+    async with tokens.channel_to(token, FIPS, HostPurpose.SERVE, **settings) as channel:
+        with (
+            faults.ruled("C_UnwrapKey 0x31 skip=1 count=1"),
+            pytest.raises(TokenGaveNoAnswer),
+        ):  # after its known answer
+            await channel.attach(transferable.after)
 
 
 async def test_only_what_the_token_refuses_twice_while_it_is_well_is_the_record_s_fault(
@@ -158,6 +179,10 @@ async def test_a_host_started_to_transfer_attaches_and_seals_anew_and_no_other_d
     assert sealing_anew == {HostPurpose.TRANSFER}
 
 
+SOFTHSM_TOKEN_FLAGS: Final = 0x8000534B
+"""CKA_OS_TOKENFLAGS, as SoftHSM calls it."""
+
+
 # --- PINs ----------------------------------------------------------------------------------------------
 
 
@@ -187,6 +212,16 @@ class Logins:
         return str(raised.value), ruling.counted()[0]
 
 
+def set_token_flag(token: TestToken, flag: TokenFlag) -> None:
+    """Add one of CKF_... to what SoftHSM says of a token: an attribute of its own, kind 2, and 8 bytes."""
+    for path in (token.directory / "tokens").rglob("token.object"):
+        content = path.read_bytes()
+        head = struct.pack(">QQ", SOFTHSM_TOKEN_FLAGS, 2)
+        before, _, after = content.partition(head)
+        (flags,) = struct.unpack(">Q", after[:8])
+        path.write_bytes(before + head + struct.pack(">Q", flags | flag) + after[8:])
+
+
 @pytest.fixture
 def logins(softhsm: TestToken, faults: Faults) -> Logins:
     return Logins(softhsm, faults)
@@ -204,8 +239,11 @@ async def test_a_wrong_pin_of_either_is_tried_once_and_named(logins: Logins, tmp
 
 
 async def test_a_pin_that_is_not_there_costs_no_try(logins: Logins, tmp_path: Path) -> None:
-    nowhere = str(tmp_path / "nowhere")
+    nowhere, pipe = str(tmp_path / "nowhere"), str(tmp_path / "pipe")
+    os.mkfifo(pipe)
     for changed, words in (
+        ({"so_pin_file": pipe}, f"'{pipe}' is to hold a PIN, and is no regular file"),
+        ({"pin_file": pipe}, f"'{pipe}' is to hold a PIN, and is no regular file"),
         ({"so_pin_file": None}, "The security officer's PIN is needed"),
         ({"so_pin_file": nowhere}, f"The SO PIN file '{nowhere}' cannot be read"),
         ({"pin_file": nowhere}, f"The PIN file '{nowhere}' cannot be read"),
@@ -213,6 +251,23 @@ async def test_a_pin_that_is_not_there_costs_no_try(logins: Logins, tmp_path: Pa
         sentence, tries = await logins.refused(TokenUnusable, **changed)
         assert words in sentence
         assert tries == 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        (TokenFlag.SO_PIN_FINAL_TRY, "one more wrong PIN of the security officer locks it, so none was sent"),
+        (TokenFlag.SO_PIN_LOCKED, "has locked the security officer's PIN"),
+    ],
+)
+async def test_the_last_try_of_the_security_officer_s_pin_is_not_ours(
+    softhsm: TestToken, faults: Faults, tmp_path: Path, flag: TokenFlag, words: str
+) -> None:
+    token = tokens.copy_of(softhsm, tmp_path / "copy")
+    set_token_flag(token, flag)
+    sentence, tries = await Logins(token, faults).refused(TokenUnusable)
+    assert words in sentence
+    assert tries == 0
 
 
 async def test_a_token_that_makes_no_trusted_key_says_so_before_the_user_s_pin_is_sent(logins: Logins) -> None:

@@ -17,3 +17,6 @@ class TestPostgres(
     StoreContract, CountContract, LifeContract, LookupContract, ScopeContract, SealingContract, TrailContract
 ):
     """The fixtures are those of this folder's conftest."""
+
+    async def test_erasing_is_up_to_the_server(self, store: SqlStore) -> None:
+        assert await store.erase_deleted() is False

@@ -19,6 +19,7 @@ from tests.fakes.hsm import FakeHsm
 if TYPE_CHECKING:
     from hsmkms.core.custody import Deployment
     from hsmkms.core.ports import Reading, Writing
+    from hsmkms.service.rotating import Retired
     from hsmkms.store.database import SqlStore
 
 ACME: Final = AccountName("acme")
@@ -45,9 +46,11 @@ class FakeCustodian:
     ) -> tuple[CustodyObject, ...]:
         return self._made(deployment, planned)
 
-    async def destroy_sealing_keys(self, deployment: Deployment, retired: tuple[CustodyObject, ...]) -> None:
+    async def destroy_sealing_keys(self, deployment: Deployment, retired: tuple[CustodyObject, ...]) -> int:
         self._require_well()
-        self.labels -= {each.label(deployment.deployment_id) for each in retired}
+        there = self.labels & {each.label(deployment.deployment_id) for each in retired}
+        self.labels -= there
+        return len(there)
 
     def _made(self, deployment: Deployment, planned: tuple[CustodyObject, ...]) -> tuple[CustodyObject, ...]:
         self._require_well()
@@ -79,7 +82,7 @@ class SealedHouse:
         await self.hsm.adopt(deployment)
         return deployment
 
-    async def retire(self, version: int) -> bool:
+    async def retire(self, version: int) -> Retired:
         return await rotating.retire(self.store, self.custodian, self.clock, Edition.FIPS, version)
 
     async def add_key(self) -> Key:

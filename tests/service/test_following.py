@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from hsmkms.core.custody import Deployment
     from hsmkms.store.database import SqlStore
+
+
+ALL_HAVE_THEM: Final = "the sealing keys changed, and all hosts have them"
 
 
 class Hosts:
@@ -103,6 +106,7 @@ async def test_ready_pairs_of_before_are_thrown_away_when_all_hosts_have_the_new
 async def test_what_fails_is_said_once_a_minute_and_tried_again(
     followed: Followed, fault: BaseException, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     second = await followed.house.rotate()
     followed.hosts.failing = fault
     for _ in range(61):
@@ -112,9 +116,11 @@ async def test_what_fails_is_said_once_a_minute_and_tried_again(
     assert [(each.levelno, each.message.partition(";")[0]) for each in said] == [
         (level, "the sealing keys could not be looked at or adopted")
     ] * 2
+    assert ALL_HAVE_THEM not in caplog.messages
     followed.hosts.failing = None
     await followed.follower.follow()
     assert followed.hosts.adopted == [second]
+    assert caplog.messages.count(ALL_HAVE_THEM) == 1
 
 
 async def test_a_database_that_does_not_answer_ends_nothing(

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsmkms.core.custody import SEALING_ROLES, CustodyRole
-from hsmkms.core.errors import StoreUnusable, TokenUnusable
+from hsmkms.core.errors import StoreUnavailable, StoreUnusable, TokenUnusable
 from hsmkms.core.events import EventTag
 from hsmkms.core.material import Edition
 from hsmkms.core.ports import SealedCount
 from hsmkms.service import rotating
-from hsmkms.service.rotating import GRACE_SECONDS
+from hsmkms.service.rotating import GRACE_SECONDS, Retired
+from hsmkms.store import queries
+from tests.contract.store_contract import pair, put
 from tests.service.sealed import SealedHouse, label
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hsmkms.store.database import SqlStore
+    from hsmkms.store.writing import SqlWriting
 
 
 @pytest.fixture
@@ -103,7 +106,7 @@ async def test_a_version_is_retired_once_it_was_superseded_for_long_enough(house
         house.clock.advance(GRACE_SECONDS - 1 - passed)
     assert await house.store.deployment() == deployment
     house.clock.advance(1)
-    assert await house.retire(1)
+    assert await house.retire(1) == Retired(known=True, destroyed=2)
     left = await house.store.deployment()
     assert left is not None
     assert left.sealing_versions == (2,)
@@ -117,7 +120,7 @@ async def test_it_is_the_next_version_that_superseded_it_and_not_the_newest(hous
     await house.rotate()
     house.clock.advance(GRACE_SECONDS)
     await house.rotate()
-    assert await house.retire(1)
+    assert (await house.retire(1)).known
     with pytest.raises(StoreUnusable, match=f"in {GRACE_SECONDS} seconds"):
         await house.retire(2)
 
@@ -140,7 +143,7 @@ async def test_a_version_that_holds_something_the_newest_and_none_are_not_retire
             await house.retire(version)
     assert house.hsm.retired == set()
     await house.replace(key, key.without_material())
-    assert await house.retire(1)
+    assert (await house.retire(1)).known
     with pytest.raises(StoreUnusable, match="no version 0"):
         await house.retire(0)
 
@@ -157,7 +160,8 @@ async def test_keys_that_were_forgotten_and_not_destroyed_are_destroyed_by_doing
     assert left.sealing_versions == (2,)
     assert label(deployment, 1) in house.custodian.labels
     house.custodian.failing = False
-    assert not await house.retire(1)
+    assert await house.retire(1) == Retired(known=False, destroyed=2)
+    assert await house.retire(1) == Retired(known=False, destroyed=0)
     assert label(deployment, 1) not in house.custodian.labels
     assert label(deployment, 2) in house.custodian.labels
     assert await tags(house) == [
@@ -165,3 +169,74 @@ async def test_keys_that_were_forgotten_and_not_destroyed_are_destroyed_by_doing
         EventTag.SEALING_KEYS_MADE,
         EventTag.SEALING_KEYS_RETIRED,
     ]
+
+
+async def forget_keys(house: SealedHouse, version: int) -> None:
+    """Remove a version's keys from the database, as another program can, and as an older copy does not have them."""
+
+    def remove(writing: SqlWriting) -> None:
+        writing.run(queries.REMOVE_SEALING_KEYS, {"this": version})
+
+    await house.store.write(remove)
+
+
+@pytest.mark.parametrize("held", ["material", "pair"])
+async def test_keys_that_something_is_under_are_not_destroyed_for_want_of_a_row(house: SealedHouse, held: str) -> None:
+    await house.initialise()
+    if held == "material":
+        await house.add_key()
+    else:
+        await put(house.store, pair())
+    deployment = await house.rotate()
+    house.clock.advance(GRACE_SECONDS)
+    await forget_keys(house, 1)
+    with pytest.raises(StoreUnusable, match="Under version 1 there still are"):
+        await house.retire(1)
+    assert label(deployment, 1) in house.custodian.labels
+
+
+async def test_what_comes_after_the_end_of_its_version_is_not_committed(house: SealedHouse) -> None:
+    """A host that was suspended for longer than the grace, with what it has sealed."""
+    await house.initialise()
+    deployment = await rotating.rotate(house.store, house.custodian, house.clock, Edition.FIPS, transferable=None)
+    house.clock.advance(GRACE_SECONDS)
+    await house.retire(1)
+    assert house.hsm.sealing_version == 1
+    with pytest.raises(StoreUnavailable):
+        await house.add_key()
+    assert await house.counts() == {}
+    await house.hsm.adopt(deployment)
+    await house.add_key()
+    assert await house.counts() == {2: 1}
+
+
+async def test_what_is_under_a_version_without_keys_is_shown_as_lost(house: SealedHouse) -> None:
+    await house.initialise()
+    await house.add_key()
+    await house.rotate()
+    await forget_keys(house, 1)
+    deployment = await house.store.deployment()
+    assert deployment is not None
+    first, second = rotating.versions(deployment, await house.store.sealed_counts())
+    assert (first.version, first.lost, first.newest, first.made_at, first.sealed) == (
+        1,
+        True,
+        False,
+        None,
+        SealedCount(1),
+    )
+    assert (second.version, second.lost, second.newest) == (2, False, True)
+
+
+async def test_who_finds_the_lock_taken_gives_up_soon(
+    house: SealedHouse, opened: Callable[[], Awaitable[SqlStore]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.initialise()
+    monkeypatch.setattr(rotating, "LOCK_SECONDS", 0.1)
+    other = SealedHouse(await opened())
+    deployment = await house.store.deployment()
+    assert deployment is not None
+    async with house.store.initialising(deployment):
+        for refused in (other.rotate(), other.retire(1)):
+            with pytest.raises(StoreUnavailable):
+                await asyncio.wait_for(refused, 10)

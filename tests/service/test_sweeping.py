@@ -363,10 +363,10 @@ async def test_between_two_passes_the_sweeper_rests(house: House) -> None:
     passes = 0
     erase_deleted = house.store.erase_deleted
 
-    async def counted() -> None:
+    async def counted() -> bool:
         nonlocal passes
         passes += 1
-        await erase_deleted()
+        return await erase_deleted()
 
     house.store.erase_deleted = counted
     sweeping = asyncio.create_task(house.sweeper.keep_sweeping(3600))

@@ -12,7 +12,8 @@ from hsmkms.core.errors import StoreUnavailable, StoreUnusable, TokenGaveNoAnswe
 from hsmkms.core.events import EventTag
 from hsmkms.core.keys import Material
 from hsmkms.core.material import Edition, SealedMaterial
-from hsmkms.service.transferring import Transfer, Transferring
+from hsmkms.service.transferring import Transfer, Transferring, settled
+from hsmkms.store import queries
 from tests.service.sealed import ACME, SealedHouse
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from hsmkms.core.ports import Writing
     from hsmkms.core.records import RecordIdentity
     from hsmkms.store.database import SqlStore
+    from hsmkms.store.writing import SqlWriting
 
 
 @pytest.fixture
@@ -225,6 +227,20 @@ async def test_a_record_that_does_not_open_is_named_and_ends_nothing(house: Seal
     assert await house.counts() == {1: 1, 2: 2}
 
 
+async def test_a_record_that_begins_as_none_does_is_named_and_ends_nothing(house: SealedHouse) -> None:
+    keys = [await house.add_key() for _ in range(3)]
+    await house.rotate()
+
+    def spoil(writing: SqlWriting) -> None:
+        writing.run(queries.REPLACE_MATERIAL, {"this": keys[1].key_id, "record": b"another program's"})
+
+    await house.store.write(spoil)
+    done = await transfer(house)
+    assert (done.resealed, done.broken, done.complete) == (2, [keys[1].key_id], False)
+    nothing = await settled(house.store)
+    assert nothing is None, "only the token can tell"
+
+
 async def test_other_material_than_there_was_is_not_written(
     house: SealedHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,3 +283,61 @@ async def test_a_reader_in_the_way_of_the_erasure_is_told(house: SealedHouse, mo
     monkeypatch.setattr(house.store, "erase_deleted", fail)
     done = await transfer(house)
     assert (done.resealed, done.complete, done.erased) == (1, True, False)
+
+
+async def test_erasure_that_is_up_to_the_server_is_not_claimed(
+    house: SealedHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leave_it() -> bool:
+        return False
+
+    monkeypatch.setattr(house.store, "erase_deleted", leave_it)
+    assert (await transfer(house)).erased is None
+    nothing = await settled(house.store)
+    assert nothing is not None
+    assert nothing.erased is None
+
+
+async def lose(house: SealedHouse, version: int) -> None:
+    """Remove a version's keys from the database, as another program can."""
+
+    def remove(writing: SqlWriting) -> None:
+        writing.run(queries.REMOVE_SEALING_KEYS, {"this": version})
+
+    await house.store.write(remove)
+
+
+async def test_what_is_under_keys_that_are_gone_is_named_with_the_version_that_lacks(house: SealedHouse) -> None:
+    lost = await house.add_key()
+    await house.rotate()
+    free = await house.add_key()
+    await house.rotate()
+    await lose(house, 1)
+    done = await transfer(house)
+    assert (done.resealed, done.broken, done.lost, done.complete) == (1, [], {1: [lost.key_id]}, False)
+    assert done.looked_at == done.found == 2
+    assert await house.counts() == {1: 1, 3: 1}
+    assert await fingerprint_matches(house, free)
+    details = [dict(each.event.detail) for each in await house.store.trail().events(0, 100)]
+    assert details[-1] == {"to_version": 3, "resealed": 1, "not_transferable": 0, "broken": 1}
+
+
+async def test_the_token_is_needed_only_for_what_it_could_let_go(opened: Callable[[], Awaitable[SqlStore]]) -> None:
+    house = SealedHouse(await opened())
+    await house.initialise(transferable=False)
+    assert await settled(house.store) == Transfer(1, 0, erased=True)
+    fixed = sorted([(await house.add_key()).key_id for _ in range(2)])
+    assert await settled(house.store) == Transfer(1, 0, erased=True)
+    await house.rotate(transferable=True)
+    assert await settled(house.store) == Transfer(2, 2, not_transferable=fixed, erased=True)
+    await house.add_key()
+    await house.rotate()
+    assert await settled(house.store) is None
+    await transfer(house)
+    await lose(house, 1)
+    assert await settled(house.store) == Transfer(3, 2, lost={1: fixed}, erased=True)
+
+
+async def test_nothing_is_settled_before_init(opened: Callable[[], Awaitable[SqlStore]]) -> None:
+    with pytest.raises(StoreUnusable, match="run 'hsmkms init'"):
+        await settled(await opened())

@@ -18,7 +18,7 @@ from tests.contract.store_contract import ALICE, NOW, key, material, put, ticket
 if TYPE_CHECKING:
     from hsmkms.store.database import SqlStore
 
-SECRET = b"<a record that no log may hold>"
+SECRET = b"\x01<a record that no log may hold>"
 
 
 async def test_a_row_without_its_owner_is_our_fault_and_its_bytes_are_not_logged(

@@ -230,7 +230,7 @@ async def test_a_change_waits_no_longer_than_it_may_whoever_takes_the_turn(store
     let_go = asyncio.Event()
 
     async def hold() -> None:
-        async with writer.exclusive():
+        async with writer.exclusive(20):
             await let_go.wait()
 
     await writer._turn.acquire()

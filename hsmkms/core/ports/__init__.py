@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from hsmkms.core.ports.clock import Clock, Timer
 from hsmkms.core.ports.store import (
+    PATIENCE_SECONDS,
     DeploymentStore,
     Initialising,
     Inspection,
@@ -38,6 +39,7 @@ from hsmkms.core.ports.token import (
 )
 
 __all__ = [
+    "PATIENCE_SECONDS",
     "Adopter",
     "Clock",
     "Custodian",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from hsmkms.core.credentials import EVERY_KEY
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
+
+PATIENCE_SECONDS: Final = 120.0
+"""How long `init` waits for another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +226,12 @@ class Store(Protocol):
         By key id, above `after` if it is given: whoever goes on after the last one comes to an end.
         """
 
-    async def erase_deleted(self) -> None:
-        """Make sure that nothing removed so far can be read from the database's files (SQLite: truncate the WAL)."""
+    async def erase_deleted(self) -> bool:
+        """Make sure that nothing removed so far can be read from the database's files (SQLite: truncate the WAL).
+
+        Returns:
+            Whether it is sure now; False where the database's server overwrites in its own time (PostgreSQL).
+        """
 
 
 class Initialising(Protocol):
@@ -245,10 +252,18 @@ class Initialising(Protocol):
         """
 
     async def remove_sealing_keys(self, version: int, event: Event) -> None:
-        """Forget the sealing keys of a version.
+        """Forget the sealing keys of a version; from now on nothing is committed under it, whoever sealed it.
 
         Raises:
-            StoreUnusable: it is the newest, there is none, or something is sealed under it still.
+            StoreUnusable: it is the newest, there is none, something is sealed under it still, or the database
+                contradicts itself about that.
+        """
+
+    async def require_nothing_under(self, version: int) -> None:
+        """Return if nothing is sealed under a version, whether the database has its keys or not.
+
+        Raises:
+            StoreUnusable: something is, or the database contradicts itself about it.
         """
 
 
@@ -258,10 +273,12 @@ class DeploymentStore(Protocol):
     async def deployment(self) -> Deployment | None:
         """Return the deployment, or None in a database that was never initialised."""
 
-    def initialising(self, plan: Deployment) -> AbstractAsyncContextManager[Initialising]:
+    def initialising(
+        self, plan: Deployment, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> AbstractAsyncContextManager[Initialising]:
         """Commit `plan` if the database has no deployment yet, then hold the exclusive lock.
 
-        A second process waits for the lock, and then finds what the first one left.
+        A second process waits for the lock, for some `patience_seconds`, and then finds what the first one left.
 
         Raises:
             StoreUnavailable: the lock was not to be had in time.

@@ -189,8 +189,11 @@ class Custodian(Protocol):
             TokenUnusable: the token did not make what it was asked for, or has objects with their labels already.
         """
 
-    async def destroy_sealing_keys(self, deployment: Deployment, retired: tuple[CustodyObject, ...]) -> None:
+    async def destroy_sealing_keys(self, deployment: Deployment, retired: tuple[CustodyObject, ...]) -> int:
         """Destroy sealing keys that nothing is sealed under any more; those that are gone are no error.
+
+        Returns:
+            How many were there and are destroyed.
 
         Raises:
             TokenUnusable: the token did not destroy one.
@@ -201,7 +204,7 @@ class Adopter(Protocol):
     """Hosts that go along when the sealing keys of their deployment change."""
 
     async def adopt(self, deployment: Deployment) -> None:
-        """Seal under the newest version from now on, and let go of those that are gone; harmless to repeat.
+        """Seal under the newest version from now on, and open nothing under one that is gone; harmless to repeat.
 
         Raises:
             TokenUnusable, TokenUnavailable: it is to be tried again; what is sealed may be under an older version yet.

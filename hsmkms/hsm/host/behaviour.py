@@ -39,7 +39,7 @@ def _refusal(bench: Workbench, check: str, attempt: Attempt, version: int = FIRS
         attempt: to do it.
         version: of the sealing key that it is done with.
     """
-    error = transferability.refusal_of(attempt)
+    error = transferability.refusal_of(bench.session, attempt)
     if error is not None:
         refused = f"refused ({faults.word(error)})"
         return CheckFinding(check=_named(check, version), passed=True, finding=refused, exception="")
@@ -125,11 +125,13 @@ def of_material(bench: Workbench) -> Iterator[CheckFinding]:
         yield _refusal(bench, profiles.REFUSES_WIDENING, lambda: session.copy(key, templates.widening()))
         yield _refusal(bench, profiles.REFUSES_CHANGES, lambda: session.change(key, Attribute.DERIVE, value=True))
     yield from _of_unsealing(bench, newest, blob)
+    bench.destroy_unknown()  # so that what these attempts leave is not taken for a lost answer's
     for each in bench.custody.materials_sealing:
         yield from _of_letting_go(bench, each)
     if any(each.transferable for each in bench.custody.materials_sealing):
         for check, attempt in transferability.trusting(session):
             yield _refusal(bench, check, attempt)
+    bench.destroy_unknown()
 
 
 def of_imported(bench: Workbench, key: TokenObject) -> tuple[CheckFinding, ...]:

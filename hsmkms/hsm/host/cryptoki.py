@@ -79,6 +79,7 @@ class Functions:
             zip(_FUNCTIONS, _FunctionList.from_address(found.value).addresses, strict=True)
         )
         self.initialize = self._of("C_Initialize", CFUNCTYPE(c_ulong, c_void_p))
+        self.create_object = self._of("C_CreateObject", CFUNCTYPE(c_ulong, c_ulong, c_void_p, c_ulong, c_void_p))
         self.copy_object = self._of("C_CopyObject", CFUNCTYPE(c_ulong, c_ulong, c_ulong, c_void_p, c_ulong, c_void_p))
         self.destroy_object = self._of("C_DestroyObject", CFUNCTYPE(c_ulong, c_ulong, c_ulong))
         of_attributes = CFUNCTYPE(c_ulong, c_ulong, c_ulong, c_void_p, c_ulong)
@@ -219,6 +220,10 @@ class Calls:
     def generate(self, template: Packed, parameter: Parameter) -> int:
         """C_GenerateKey; returns the handle of what it made."""
         return self._made(self._functions.generate_key, parameter.address, template.address, template.count)
+
+    def create(self, template: Packed) -> int:
+        """C_CreateObject; returns the handle of what it made."""
+        return self._made(self._functions.create_object, template.address, template.count)
 
     def copy(self, key: int, template: Packed) -> int:
         """C_CopyObject; returns the handle of the copy."""

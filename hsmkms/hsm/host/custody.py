@@ -5,6 +5,7 @@ Laws:
 - nothing is made here (`making` does that);
 - an object that is absent, doubled, of other attributes than it was made with, or that does not give its known answer,
   stops whoever needs it, with a sentence;
+- whether a sealing key is transferable is the token's to say, not the database's;
 - whoever asks names the deployment, not which key does what: an object's CKA_LABEL says its role and version, and must
   agree.
 """
@@ -22,7 +23,7 @@ from pkcs11 import Attribute, Mechanism
 from hsmkms.core.custody import FIRST_VERSION, SEALING_ROLES, CustodyRole
 from hsmkms.core.errors import TokenUnusable
 from hsmkms.core.wrapping import WRAPPING_KEY_BITS
-from hsmkms.hsm.host import evidence, faults, profiles, templates
+from hsmkms.hsm.host import evidence, faults, profiles, templates, transferability
 from hsmkms.hsm.host.faults import ErrorClass
 from hsmkms.hsm.host.session import AES_BLOCK_BYTES
 from hsmkms.hsm.host.workbench import Custody
@@ -127,6 +128,21 @@ def require_as_made(session: TokenSession, key: TokenObject, item: CustodyObject
         )
 
 
+def _require_kind(session: TokenSession, key: TokenObject, item: CustodyObject, label: str) -> None:
+    """Return if a sealing key lets no more go than the database says; of one that does not, its answer tells.
+
+    Raises:
+        TokenUnusable: the database calls transferable what is not.
+    """
+    if item.role is not CustodyRole.MATERIAL_SEALING or not item.transferable:
+        return
+    if transferability.unseals_unguarded(session, key, item.challenge):
+        raise TokenUnusable(
+            f"The token's object '{label}' was made not to be transferable, and the database says that it is: the "
+            "database was changed or is damaged; restore it."
+        )
+
+
 def _require_answer(session: TokenSession, key: TokenObject, item: CustodyObject, label: str) -> None:
     try:
         answered = answer(session, item, key)
@@ -195,5 +211,6 @@ def open_custody(
         key = _require_one(find(session, item, label), item, label)
         require_as_made(session, key, item, label, profile)
         _require_answer(session, key, item, label)
+        _require_kind(session, key, item, label)
         opened[item] = key
     return Custody(deployment_id, opened)

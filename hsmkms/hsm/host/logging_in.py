@@ -44,7 +44,7 @@ def one_at_a_time(settings: HostSettings) -> Iterator[None]:
         yield
         return
     try:
-        descriptor = os.open(shared, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(shared, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # no waiting, where it is a pipe
     except OSError:
         yield  # finding the token, or reading the PIN, will say what is wrong with it
         return

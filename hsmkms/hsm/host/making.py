@@ -5,8 +5,9 @@ Laws:
 - no other host does any of it: their sessions are read-only, so that the token refuses it, too;
 - what could not be made whole is destroyed again; what a kill left is removed by the next one who makes it;
 - what is made is proved, and on the disk, before anybody is told of it;
-- only objects with the deployment's own labels or planned ids are ever removed, and husks: files that SoftHSM left
-  when it was killed in the middle of making an object.
+- only objects with the very labels of what is to be made or to go are ever removed, whatever ids the database names,
+  and husks: files that SoftHSM left when it was killed in the middle of making an object;
+- nothing is destroyed for a deployment that has not proved, on this token, what it keeps.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import TYPE_CHECKING
 import pkcs11
 from pkcs11 import Attribute
 
-from hsmkms.core.custody import CustodyObject, CustodyRole
+from hsmkms.core.custody import SEALING_ROLES, CustodyObject, CustodyRole
 from hsmkms.core.errors import TokenUnusable
 from hsmkms.hsm import softhsm
-from hsmkms.hsm.host import custody, durability, faults, templates, transferability
+from hsmkms.hsm.host import custody, durability, faults, templates, transferability, unknown
 from hsmkms.hsm.host.attaching import require_ours, unusable_if_it_fails
 from hsmkms.hsm.host.profiles import profile_of
 from hsmkms.hsm.host.session import MAC_KEY_BITS
@@ -74,58 +75,65 @@ def make_sealing_keys(
     with unusable_if_it_fails(token, "made"):
         custody.open_custody(session, place.deployment_id, present, profile)
         if not verb.replace_unknown:
-            _require_vacant(session, place.deployment_id, planned)
+            unknown.require_none(session, place.deployment_id, present, planned)
         made = _create(session, place.deployment_id, planned, profile)
         custody.open_custody(session, place.deployment_id, [*present, *made], profile)
     _flush(profile)
     return made
 
 
-def _require_vacant(session: TokenSession, deployment_id: str, planned: Sequence[CustodyObject]) -> None:
-    for item in planned:
-        label = item.label(deployment_id)
-        if custody.find(session, item, label):
-            raise TokenUnusable(
-                f"The token has an object '{label}' that the database does not know: an earlier rotation was "
-                "interrupted, or the database is older than the token. If the database is the newest that there is, "
-                "and no other node has made it, repeat the command with --replace-unknown."
-            )
-
-
 def destroy_sealing_keys(
     session: TokenSession, verb: DestroySealingKeys, edition: Edition, token: TokenDescription
-) -> None:
-    """Destroy the retired sealing keys, and return once that is on the disk.
+) -> int:
+    """Destroy the retired sealing keys, and return how many objects that were, once it is on the disk.
 
     Raises:
-        TokenUnusable: one of them is still to be used, or the token does not destroy it.
+        TokenUnusable: one of them is still to be used or is another object, the deployment's own are not what they
+            were, or the token does not destroy it.
     """
     place = verb.place
     require_ours(place, edition, token, HostPurpose.SERVE)
+    profile = profile_of(token.manufacturer)
     retired = [item.core() for item in verb.retired]
     kept = [item for item in (each.core() for each in place.objects) if item not in retired]
+    labels = [_retired_label(item, place.deployment_id, kept) for item in retired]
     with unusable_if_it_fails(token, "destroyed"):
-        for item in retired:
-            label = item.label(place.deployment_id)
-            _require_retired(item, label, kept)
-            for found in custody.find(session, item, label):
-                _require_not_among(kept, session.read(found, Attribute.ID), label)
+        custody.open_custody(session, place.deployment_id, kept, profile)
+        going = [_own(session, item, label) for item, label in zip(retired, labels, strict=True)]
+        for each in going:
+            for found in each:
                 found.destroy()
-            if custody.find(session, item, label):
+        for label in labels:
+            if session.find(templates.find_by_label(label)):
                 raise TokenUnusable(f"The token did not destroy the object '{label}': see its own log.")
-    _flush(profile_of(token.manufacturer))
+    _flush(profile)
+    return sum(map(len, going))
 
 
-def _require_retired(item: CustodyObject, label: str, kept: Sequence[CustodyObject]) -> None:
-    if not any(each.role is item.role and each.version > item.version for each in kept):
+def _retired_label(item: CustodyObject, deployment_id: str, kept: Sequence[CustodyObject]) -> str:
+    """Return the label of what is to go, if it is a sealing key with a successor."""
+    label = item.label(deployment_id)
+    if item.role not in SEALING_ROLES or not any(
+        each.role is item.role and each.version > item.version for each in kept
+    ):
         raise TokenUnusable(f"The object '{label}' has no successor: make the next version's sealing keys first.")
+    return label
 
 
-def _require_not_among(kept: Sequence[CustodyObject], object_id: bytes, label: str) -> None:
-    if any(each.object_id == object_id for each in kept):
-        raise TokenUnusable(
-            f"The object '{label}' has the id of one that is still used: the database is damaged; restore it."
-        )
+def _own(session: TokenSession, item: CustodyObject, label: str) -> list[TokenObject]:
+    """Return every object with the item's label.
+
+    Raises:
+        TokenUnusable: an object with another label has the item's id; the label is what says whose an object is.
+    """
+    for found in session.find(templates.find_by_id(item.object_id)):
+        other = session.read(found, Attribute.LABEL)
+        if other != label:
+            raise TokenUnusable(
+                f"The database has for '{label}' the id of another object of the token, '{other}', which is left as it "
+                "is: the database is damaged; restore it."
+            )
+    return session.find(templates.find_by_label(label))
 
 
 def _flush(profile: Profile) -> None:
@@ -175,7 +183,7 @@ def _made(
     session: TokenSession, item: CustodyObject, label: str, profile: Profile, keys: list[TokenObject]
 ) -> CustodyObject:
     """Make one object, which is added to `keys`, and return it with a challenge and its answer."""
-    for half_made in custody.find(session, item, label):
+    for half_made in _own(session, item, label):
         half_made.destroy()
     bits = MAC_KEY_BITS if item.role is CustodyRole.MAC else custody.KEY_BITS
     template = templates.custody(item, label, allowed_mechanisms=profile.stores_allowed_mechanisms)

@@ -1,12 +1,15 @@
 """Reading a PIN: the one place where its bytes come into a process of ours.
 
-Law: a descriptor is read from its beginning without moving its position, which other hosts share, and closed.
+Laws:
+
+- a descriptor is read from its beginning without moving its position, which other hosts share, and closed;
+- a file is a file: from a pipe a host would wait for ever, and the next one find nothing in it.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import stat
 from typing import TYPE_CHECKING, Final
 
 from hsmkms.core.errors import TokenUnusable
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from hsmkms.hsm.settings import HostSettings
 
 _MOST_BYTES: Final = 4096
-"""Of a descriptor; a PIN is far shorter."""
+"""A PIN is far shorter."""
 
 
 def read_pin(settings: HostSettings) -> Pin:
@@ -40,7 +43,7 @@ def read_so_pin(settings: HostSettings) -> Pin:
     path = settings.so_pin_file
     if path is None:
         raise TokenUnusable("The security officer's PIN is needed for this: name the file that it is in.")
-    return _judged(Path(path).read_bytes, f"SO PIN file '{path}'", "SO", "its name")
+    return _judged(lambda: _content_of(path), f"SO PIN file '{path}'", "SO", "its name")
 
 
 def _judged(read: Callable[[], bytes], where: str, whose: str, key: str) -> Pin:
@@ -58,9 +61,20 @@ def _judged(read: Callable[[], bytes], where: str, whose: str, key: str) -> Pin:
 
 def _content(settings: HostSettings) -> bytes:
     if settings.pin_file is not None:
-        return Path(settings.pin_file).read_bytes()
+        return _content_of(settings.pin_file)
     assert settings.pin_fd is not None  # noqa: S101 - one of the two is there
     try:
         return os.pread(settings.pin_fd, _MOST_BYTES, 0)
     finally:
         os.close(settings.pin_fd)
+
+
+def _content_of(path: str) -> bytes:
+    # Without O_NONBLOCK, to open a pipe is to wait for who writes to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise TokenUnusable(f"'{path}' is to hold a PIN, and is no regular file: write the PIN into one.")
+        return os.pread(descriptor, _MOST_BYTES, 0)
+    finally:
+        os.close(descriptor)

@@ -18,7 +18,7 @@ from hsmkms.core.material import Edition
 from hsmkms.core.ports import HeldMaterial
 from hsmkms.core.records import of_material, of_pair
 from hsmkms.core.wrapping import WRAPPING_KEY_BITS, WrappingAlgorithm
-from hsmkms.hsm.host import behaviour, ciphers, faults, outside, templates
+from hsmkms.hsm.host import behaviour, ciphers, faults, outside, templates, unknown
 from hsmkms.hsm.host.faults import ErrorClass, TokenSick
 from hsmkms.hsm.host.fingerprints import ALGORITHM, blind, cmac_inputs
 from hsmkms.hsm.host.materials import UNWRAPPING, Step, StepFailed, unwrap_and_seal
@@ -188,4 +188,5 @@ def probe(bench: Workbench, token: TokenDescription) -> TokenReport:
         value_len=value_len,
         fingerprint_algorithm=ALGORITHM,
         fingerprint_note=_FINGERPRINT_NOTES[bench.edition],
+        unknown_keys=unknown.sealing_keys(bench.session, bench.custody.deployment_id, bench.custody.objects),
     )

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import pkcs11
-
 from hsmkms.core.custody import CustodyRole
 from hsmkms.core.errors import NotTransferable
 from hsmkms.core.material import SealedMaterial
@@ -47,10 +45,7 @@ def reseal(bench: Workbench, owner: RecordIdentity, record: bytes) -> SealedMate
         raise NotTransferable
     wide = templates.material(extractable=True, transferable=True)
     with step_of(Step.UNSEAL):
-        try:
-            unsealed = session.unwrap(old.key, sealed.content, wide, _MECHANISM)
-        except pkcs11.TemplateInconsistent as error:
-            raise NotTransferable from error
+        unsealed = session.unwrap(old.key, sealed.content, wide, _MECHANISM)
     with session.temporary(unsealed):
         with step_of(Step.FINGERPRINT):
             first = fingerprint(bench, unsealed, owner)

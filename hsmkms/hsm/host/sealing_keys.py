@@ -3,30 +3,28 @@
 Laws:
 
 - the newest version that was proved seals; each version opens what it sealed;
-- a version that the deployment had not when it was told to this host is looked for in the token, because another node
-  may be a second ahead: it opens, and never seals;
+- a version above the newest that this host was told of is looked for in the token, because another node may be a
+  second ahead: it opens, and never seals;
+- one that is not above it, and not the deployment's, was retired: it opens nothing, also while the token still has it;
 - what is looked for was named by a record that the token has authenticated.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import pkcs11
 from pkcs11 import Attribute
 
 from hsmkms.core.custody import CustodyObject, CustodyRole, label_of
-from hsmkms.hsm.host import custody, templates
+from hsmkms.hsm.host import custody, templates, transferability
 from hsmkms.hsm.host.records import RecordMismatch
 from hsmkms.hsm.host.workbench import SealingKey
 
 if TYPE_CHECKING:
-    from hsmkms.hsm.host.session import TokenObject, TokenSession
     from hsmkms.hsm.host.workbench import Workbench
 
 _logger = logging.getLogger(__name__)
-_TRIED_BITS: Final = 256
 
 
 def opening(bench: Workbench, role: CustodyRole, version: int) -> SealingKey:
@@ -37,8 +35,18 @@ def opening(bench: Workbench, role: CustodyRole, version: int) -> SealingKey:
     """
     known = bench.custody.of_version(role, version)
     if known is None:
+        _require_ahead(bench, role, version)
         known = bench.custody.found[role, version] = _found(bench, role, version)
     return known
+
+
+def _require_ahead(bench: Workbench, role: CustodyRole, version: int) -> None:
+    newest = bench.custody.material_sealing.version
+    if version > newest:
+        return
+    facts = {"label": label_of(bench.custody.deployment_id, role, version), "newest": newest}
+    _logger.error("a record is under a sealing key that was retired", extra=facts)
+    raise RecordMismatch
 
 
 def _found(bench: Workbench, role: CustodyRole, version: int) -> SealingKey:
@@ -54,20 +62,6 @@ def _found(bench: Workbench, role: CustodyRole, version: int) -> SealingKey:
     if differences:
         _logger.error("a sealing key is not as it was made", extra={**facts, "differences": differences})
         raise RecordMismatch
-    transferable = role is CustodyRole.MATERIAL_SEALING and _is_transferable(bench.session, key)
+    transferable = role is CustodyRole.MATERIAL_SEALING and transferability.is_transferable(bench.session, key)
     _logger.info("a sealing key of another version was found", extra=facts)
     return SealingKey(key, version, transferable)
-
-
-def _is_transferable(session: TokenSession, key: TokenObject) -> bool:
-    """Tell by a trial, because no token reports an UNWRAP_TEMPLATE in a form that can be compared."""
-    mechanism = templates.MATERIAL_SEALING_MECHANISM
-    throw_away = session.generate_secret(_TRIED_BITS, templates.material(extractable=True))
-    with session.temporary(throw_away):
-        blob = session.wrap(key, throw_away, mechanism)
-    try:
-        unsealed = session.unwrap(key, blob, templates.material(), mechanism)
-    except pkcs11.TemplateInconsistent:
-        return True
-    with session.temporary(unsealed):
-        return False

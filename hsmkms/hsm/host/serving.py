@@ -137,8 +137,8 @@ class Host:
                 made = making.make_sealing_keys(self._sessions[0], verb, edition, self._token)
                 return messages.Initialised(objects=tuple(map(CustodyItem.of, made)))
             case messages.DestroySealingKeys():
-                making.destroy_sealing_keys(self._sessions[0], verb, edition, self._token)
-                return messages.SealingKeysDestroyed()
+                count = making.destroy_sealing_keys(self._sessions[0], verb, edition, self._token)
+                return messages.SealingKeysDestroyed(count=count)
             case _:
                 _logger.error("verb refused", extra={"verb": type(verb).__name__, "why": "before Attach"})
                 return Fault(kind=FaultKind.REFUSED)

@@ -82,6 +82,7 @@ class TokenSession:
         self._parameters: dict[Mechanism, Parameter] = {}
         self._mark = uuid.uuid4().bytes
         self._may_hold_unknown = False
+        self._answer_lost = False
         self._transit_key = transit_key
 
     @property
@@ -128,8 +129,20 @@ class TokenSession:
         try:
             yield
         except pkcs11.PKCS11Error:
-            self._may_hold_unknown = True
+            self._may_hold_unknown = self._answer_lost = True
             raise
+
+    @contextmanager
+    def to_be_refused(self) -> Iterator[None]:
+        """Expect an error in the block: what it leaves is destroyed as ever, and is not worth a warning.
+
+        SoftHSM keeps what it refuses to generate, create or unwrap as it was when it came to what it refuses.
+        """
+        before = self._answer_lost
+        try:
+            yield
+        finally:
+            self._answer_lost = before
 
     def destroy_unknown(self, known: Collection[int]) -> None:
         """Destroy what this session made, after an error, without telling; nothing else may be under way in it.
@@ -150,8 +163,12 @@ class TokenSession:
         for each in unknown:
             destroy(each)
         if unknown:
-            _logger.warning("objects of a lost answer were destroyed", extra={"count": len(unknown)})
-        self._may_hold_unknown = False
+            facts = {"count": len(unknown)}
+            if self._answer_lost:
+                _logger.warning("objects of a lost answer were destroyed", extra=facts)
+            else:
+                _logger.debug("objects of refused attempts were destroyed", extra=facts)
+        self._may_hold_unknown = self._answer_lost = False
 
     def find(self, template: Template) -> list[TokenObject]:
         """Return every object that the template matches and that can be read.
@@ -178,6 +195,12 @@ class TokenSession:
         packed = self._mapper.packed(templates.of_length(self._marked(template), bits // _BITS))
         with self._making():
             return self._made(self._calls.generate(packed, self._parameter(_GENERATING[key_type])))
+
+    def create(self, template: Template) -> TokenObject:
+        """Return the object that C_CreateObject makes of `template`, its value and all."""
+        packed = self._mapper.packed(self._marked(template))
+        with self._making():
+            return self._made(self._calls.create(packed))
 
     def generate_pair(self, bits: int) -> tuple[TokenObject, TokenObject]:
         """Generate an RSA pair as `templates` has it."""
@@ -220,7 +243,9 @@ class TokenSession:
         except (pkcs11.AttributeTypeInvalid, pkcs11.AttributeSensitive):
             return None
         except pkcs11.PKCS11Error:
-            self._may_hold_unknown = True  # of a new pair the modulus is read before anybody keeps it
+            self._may_hold_unknown = self._answer_lost = (
+                True  # of a new pair the modulus is read before anybody keeps it
+            )
             raise
 
     def mac(self, key: TokenObject, data: bytes, mechanism: Mechanism) -> bytes:

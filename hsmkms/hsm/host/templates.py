@@ -209,6 +209,11 @@ def of_length(template: Template, size: int) -> Template:
     return {Attribute.VALUE_LEN: size, **template}
 
 
+def known(template: Template, value: bytes) -> Template:
+    """Return `template` for a key of this value, which is no secret; for the probe only."""
+    return {**template, Attribute.VALUE: value}
+
+
 def marked(template: Template, mark: bytes) -> Template:
     """Return `template` for an object that is to be found again by `mark`, its CKA_ID; a copy of it has that, too."""
     return {Attribute.ID: mark, **template}
@@ -222,6 +227,17 @@ def find_marked(mark: bytes) -> Template:
 def find_by_label(label: str) -> Template:
     """Return the template that finds a token object by its CKA_LABEL."""
     return {Attribute.TOKEN: True, Attribute.LABEL: label}
+
+
+def find_wrapping_keys() -> Template:
+    """Return the template that finds the token's keys that wrap and unwrap, as sealing keys do."""
+    return {
+        Attribute.TOKEN: True,
+        Attribute.CLASS: ObjectClass.SECRET_KEY,
+        Attribute.KEY_TYPE: KeyType.AES,
+        Attribute.WRAP: True,
+        Attribute.UNWRAP: True,
+    }
 
 
 def _pair_private(*, extractable: bool) -> Template:

@@ -15,7 +15,8 @@ import pkcs11
 from pkcs11 import Attribute
 
 from hsmkms.core.errors import TokenUnusable
-from hsmkms.hsm.host import templates
+from hsmkms.hsm.host import faults, outside, templates
+from hsmkms.hsm.host.faults import ErrorClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -26,6 +27,7 @@ Attempt: TypeAlias = "Callable[[], TokenObject | bytes | None]"
 Ways: TypeAlias = "Generator[tuple[str, Attempt], None, None]"
 
 _BITS: Final = 256
+_BYTES: Final = 32
 _MECHANISM: Final = templates.MATERIAL_SEALING_MECHANISM
 
 UNSEALING_UNGUARDED: Final = "enforces UNWRAP_TEMPLATE: WRAP_WITH_TRUSTED"
@@ -36,18 +38,57 @@ UNGUARDING: Final = "refuses to change WRAP_WITH_TRUSTED"
 MAKING_TRUSTED: Final = "refuses the user to generate a TRUSTED key"
 UNWRAPPING_TRUSTED: Final = "refuses the user to unwrap a TRUSTED key"
 COPYING_TO_TRUSTED: Final = "refuses the user to copy a key to TRUSTED"
+CREATING_TRUSTED: Final = "refuses the user to create a TRUSTED key of a known value"
 CHANGING_TO_TRUSTED: Final = "refuses the user to change a key to TRUSTED"
 
 
-def refusal_of(attempt: Attempt) -> pkcs11.PKCS11Error | None:
+def refusal_of(session: TokenSession, attempt: Attempt) -> pkcs11.PKCS11Error | None:
     """Make an attempt, and return with what the token refused it; None if it did not."""
     try:
-        made = attempt()
+        with session.to_be_refused():
+            made = attempt()
     except pkcs11.PKCS11Error as error:
         return error
     if made is not None and not isinstance(made, bytes):
         made.destroy()
     return None
+
+
+def unseals_unguarded(session: TokenSession, sealing: TokenObject, blob: bytes) -> bool:
+    """Tell whether what is sealed comes out without CKA_WRAP_WITH_TRUSTED, as of no transferable sealing key.
+
+    Which error a token has for it is its own affair.
+
+    Args:
+        session: to work in.
+        sealing: the sealing key.
+        blob: something that it sealed.
+
+    Raises:
+        PKCS11Error: the token speaks of itself.
+    """
+    try:
+        with session.to_be_refused():
+            unsealed = session.unwrap(sealing, blob, templates.material(), _MECHANISM)
+    except pkcs11.PKCS11Error as error:
+        if faults.classify(error) is ErrorClass.TOKEN:
+            raise
+        return False
+    with session.temporary(unsealed):
+        return True
+
+
+def is_transferable(session: TokenSession, sealing: TokenObject) -> bool:
+    """Tell by trials, because no token reports an UNWRAP_TEMPLATE in a form that can be compared.
+
+    Raises:
+        PKCS11Error: it unseals neither as a transferable key nor as one that is not.
+    """
+    blob = _sealed(session, sealing)
+    if unseals_unguarded(session, sealing, blob):
+        return False
+    with session.temporary(session.unwrap(sealing, blob, templates.material(transferable=True), _MECHANISM)):
+        return True
 
 
 def letting_go(session: TokenSession, sealing: TokenObject) -> Ways:
@@ -79,6 +120,7 @@ def trusting(session: TokenSession) -> Ways:
     with session.temporary(session.generate_secret(_BITS, templates.wrapping())) as own:
         blob = session.wrap(own, own, _MECHANISM)
         yield MAKING_TRUSTED, lambda: session.generate_secret(_BITS, trusted)
+        yield CREATING_TRUSTED, lambda: session.create(templates.known(trusted, outside.throw_away(_BYTES)))
         yield UNWRAPPING_TRUSTED, lambda: session.unwrap(own, blob, trusted, _MECHANISM)
         yield COPYING_TO_TRUSTED, lambda: session.copy(own, templates.trusting())
         yield CHANGING_TO_TRUSTED, lambda: session.change(own, Attribute.TRUSTED, value=True)
@@ -103,7 +145,7 @@ def require(session: TokenSession, sealing: TokenObject, label: str) -> None:
     for ways in (letting_go(session, sealing), trusting(session)):
         with contextlib.closing(ways):
             for check, attempt in ways:
-                if refusal_of(attempt) is None:
+                if refusal_of(session, attempt) is None:
                     raise _unfit(label, f"does not do this: {check}")
 
 

@@ -6,7 +6,8 @@ sees the sealing keys, and makes no such key. A public object of the session is 
 Laws:
 
 - the transit key is never a token object: it is on no disk, and no other process sees it;
-- each PIN is sent once, the security officer's first; the user's is sent only after there is a transit key;
+- each PIN is sent once, the security officer's first, and not if the token says that its next refusal is the last;
+  the user's is sent only after there is a transit key;
 - the security officer is logged out before anything else is done.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import pkcs11
-from pkcs11 import UserType
+from pkcs11 import TokenFlag, UserType
 
 from hsmkms.core.errors import PinRefused, TokenUnusable
 from hsmkms.hsm.host import evidence, faults, pins, templates
@@ -48,6 +49,7 @@ def open_session(token: pkcs11.Token, settings: HostSettings, before_login: Call
         TokenUnusable: a PIN or the token cannot be used, or the token does not make a transit key.
     """
     so_pin, pin = pins.read_so_pin(settings), pins.read_pin(settings)
+    _require_a_try_to_spare(token)
     try:
         opened: Any = token.open(rw=True, attribute_mapper=Mapper())
     except pkcs11.PKCS11Error as error:
@@ -67,6 +69,21 @@ def open_session(token: pkcs11.Token, settings: HostSettings, before_login: Call
     session = TokenSession(opened, transit_key)
     _require_as_made(session, transit_key, settings)
     return session
+
+
+def _require_a_try_to_spare(token: pkcs11.Token) -> None:
+    """Return if a wrong PIN of the security officer would not lock the token (PKCS#11 2.40, table 7)."""
+    if token.flags & TokenFlag.SO_PIN_LOCKED:
+        raise TokenUnusable(
+            f"The token '{token.label}' has locked the security officer's PIN after wrong ones, and without the "
+            "security officer it cannot transfer material: see its maker's manual."
+        )
+    if token.flags & TokenFlag.SO_PIN_FINAL_TRY:
+        raise TokenUnusable(
+            f"The token '{token.label}' says that one more wrong PIN of the security officer locks it, so none was "
+            "sent. Log in as security officer with the maker's own tool, which gives the tries back, and repeat the "
+            "command."
+        )
 
 
 def _made(session: TokenSession, settings: HostSettings) -> TokenObject:

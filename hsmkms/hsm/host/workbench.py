@@ -63,7 +63,7 @@ class Custody:
             if item.role in SEALING_ROLES
         }
         self.found: dict[tuple[CustodyRole, int], SealingKey] = {}
-        """Of versions that the deployment had not when it was told to us: they open, and seal nothing."""
+        """Of versions above the newest that we were told of: they open, and seal nothing."""
         newest = max(version for _, version in self._sealing)
         self.material_sealing = self._sealing[CustodyRole.MATERIAL_SEALING, newest]
         """The key that seals material."""
