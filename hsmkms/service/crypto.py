@@ -18,7 +18,7 @@ from hsmkms.core.errors import CipherNotOffered, CiphertextInvalid, KeyNotFound
 from hsmkms.core.keys import KeyAction
 from hsmkms.core.ports import HeldMaterial
 from hsmkms.service.commands import DataKeyMade, Decrypted, Encrypted, RandomMade, ReEncrypted
-from hsmkms.service.rows import looked_up, permitted_key
+from hsmkms.service.rows import answered, permitted_key
 
 if TYPE_CHECKING:
     from hsmkms.core.ciphertexts import CipherAlgorithm
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hsmkms.core.ids import KeyId
     from hsmkms.core.keys import StatePolicy
     from hsmkms.core.material import Edition
-    from hsmkms.core.ports import Clock, Hsm, Store
+    from hsmkms.core.ports import Clock, Hsm, KeyReading, Store
     from hsmkms.service.commands import Decrypt, Encrypt, MakeDataKey, MakeRandom, ReEncrypt
     from hsmkms.service.uses import UseCounter
 
@@ -136,10 +136,10 @@ class CryptoUseCases:
         return head.key_id, material
 
     async def _material(self, caller: Caller, key_id: KeyId, action: KeyAction, policy: StatePolicy) -> HeldMaterial:
-        now = self._clock.now()
-        known = await looked_up(self._store, caller, key_id)
-        key = permitted_key(known, caller, key_id, action, policy, now)
-        material = key.usable_material(action, now)
-        return HeldMaterial(
-            records.of_material(key.account, key.key_id, self._edition, key.generation), material.record
-        )
+        def hold(reading: KeyReading) -> HeldMaterial:
+            now = self._clock.now()
+            key = permitted_key(reading, caller, key_id, action, policy, now)
+            owner = records.of_material(key.account, key.key_id, self._edition, key.generation)
+            return HeldMaterial(owner, key.usable_material(action, now).record)
+
+        return await answered(self._store, caller, key_id, hold)

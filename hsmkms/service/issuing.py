@@ -23,7 +23,7 @@ from hsmkms.core.secrets import ImportToken
 from hsmkms.core.tickets import IMPORT_TOKEN_BYTES, MOST_LIVE_TICKETS, Pair, Ticket
 from hsmkms.core.wrapping import WRAPPING
 from hsmkms.service.commands import ImportParameters
-from hsmkms.service.rows import end_ticket, event_of, existing_key, looked_up, ticket_event
+from hsmkms.service.rows import answered, end_ticket, event_of, existing_key, ticket_event
 from hsmkms.service.transactions import commit
 
 if TYPE_CHECKING:
@@ -93,11 +93,9 @@ class IssuingUseCases:
         return self._settings.tickets_per_pair if WRAPPING[algorithm].shares_pairs else 1
 
     async def _require_likely(self, caller: Caller, command: GetImportParameters) -> None:
-        """Refuse what will be refused, before it takes a pair; what is remembered of the key refuses nothing."""
-        try:
-            self._require_ready(await looked_up(self._store, caller, command.key_id), caller, command)
-        except CallerFault:
-            await self._store.read(lambda reading: self._require_ready(reading, caller, command))
+        """Refuse what will be refused, before it takes a pair."""
+        key_id = command.key_id
+        await answered(self._store, caller, key_id, lambda reading: self._require_ready(reading, caller, command))
 
     def _require_ready(self, reading: KeyReading, caller: Caller, command: GetImportParameters) -> None:
         now = self._clock.now()

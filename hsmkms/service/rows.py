@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from hsmkms.core.errors import FieldInvalid, InternalFault, KeyNotFound, KeyOutOfScope
+from hsmkms.core.errors import CallerFault, FieldInvalid, InternalFault, KeyNotFound, KeyOutOfScope
 from hsmkms.core.events import Event, EventTag
 from hsmkms.service.permissions import require_in_scope
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hsmkms.core.credentials import Caller, Credential
     from hsmkms.core.ids import AccessId, Instant, KeyId
     from hsmkms.core.keys import Key, KeyAction, StatePolicy
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 ACCESS_ID: Final = "ACCESS_ID"
 """What the commands call a credential's name."""
 _OPERATOR: Final = "operator"
+
+Answer = TypeVar("Answer")
 
 
 async def looked_up(store: Store, caller: Caller, key_id: KeyId) -> KeyReading:
@@ -31,6 +35,22 @@ async def looked_up(store: Store, caller: Caller, key_id: KeyId) -> KeyReading:
     if not tagged and not caller.scope.holds(key_id, {}):
         raise KeyOutOfScope
     return await store.look_up(caller.account.name, key_id, tagged=tagged)
+
+
+async def answered(store: Store, caller: Caller, key_id: KeyId, question: Callable[[KeyReading], Answer]) -> Answer:
+    """Return what `question` finds in a view of one key; what is remembered of the key refuses nothing.
+
+    Another node may have changed it a moment ago, and its caller knows: a refusal is asked again of the database.
+
+    Raises:
+        KeyOutOfScope: as `looked_up`.
+        CallerFault: as `question`.
+    """
+    known = await looked_up(store, caller, key_id)
+    try:
+        return question(known)
+    except CallerFault:
+        return await store.read(question)
 
 
 def existing_key(reading: KeyReading, caller: Caller, key_id: KeyId, now: Instant) -> Key:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from hsmkms.hsm.seats import MOST_AHEAD
 from hsmkms.service.admission import IN_PROCESS, MOST_WAITING, PATIENCE_SECONDS
 from tests.e2e.crowd import Crowd
 from tests.e2e.running import until
@@ -88,8 +89,9 @@ def test_what_is_too_much_is_refused_at_once_and_others_are_served_in_their_turn
         with slow_token(service):
             asking.start()
             started = time.monotonic()
-            until(lambda: crowd.codes()[BUSY] == TOO_MANY, "what finds no room is refused", PATIENCE_SECONDS - 1)
-            assert crowd.codes() == {BUSY: TOO_MANY}
+            most = range(TOO_MANY - hosts_of(service) * MOST_AHEAD, TOO_MANY + 1)  # a fast token has more room
+            until(lambda: crowd.codes()[BUSY] in most, "what finds no room is refused", PATIENCE_SECONDS - 1)
+            assert set(crowd.codes()) == {BUSY}
             turn.start()
             for path in ("/healthz", "/readyz"):
                 asked = time.monotonic()

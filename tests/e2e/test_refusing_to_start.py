@@ -78,7 +78,7 @@ def test_a_wrong_pin_is_tried_once(instance: Instance) -> None:
     [
         ('token_label = "hsmkms"', 'token_label = "nobody"', ("'nobody'", "hsm.token_label")),
         ('pin_file = "pin"', 'pin_file = "nothing"', ("hsm.pin_file",)),
-        ('pin_file = "pin"', 'pin_file = "/dev/null"', ("hsm.pin_file", "empty")),
+        ('pin_file = "pin"', 'pin_file = "/dev/null"', ("/dev/null", "no regular file")),
         ("softhsm2.conf", "nothing.conf", ("hsm.env",)),
         ("sqlite:///hsmkms.db", "sqlite:///nothing.db", ("hsmkms init",)),
         ("sqlite:///hsmkms.db", "sqlite:///pin", ("not a database", "store.url")),

@@ -61,10 +61,13 @@ async def test_what_is_remembered_of_a_key_refuses_nobody(
     assert disabled is not None
     with pytest.raises(KeyStateForbids):
         await house.parameters(key_id)
+    with pytest.raises(KeyStateForbids):
+        await house.encrypted(key_id, b"secret")
     another_process = await opened()
     await another_process.write(lambda writing: writing.replace_key(disabled, disabled.switched(on=True)))
     assert await house.store.look_up(house.caller.account.name, key_id, tagged=False) is remembered, "the control"
     assert (await house.parameters(key_id)).key_id == key_id
+    assert await house.encrypted(key_id, b"secret")
 
 
 def _contents(folder: Path) -> list[bytes]:
