@@ -4,8 +4,8 @@ Laws:
 
 - a call ends with its answer, with its deadline, or with the host; it never waits for anything else;
 - its time begins when the host can have begun with it, not before: a call behind a slow one is not taken for hung;
-- of a host that is gone, the calls that it cannot have begun were not asked (`pipelining`); one that hung may begin
-  them when it wakes up, before it finds its socket closed, but nobody hears what comes of that;
+- of a host that is gone, the calls that it cannot have begun were not asked (`pipelining`); of one that talked
+  nonsense, all that was sent may have begun, for its word on what it was at is not taken;
 - a host whose deadline was missed is closed for good: a late answer is never taken for that of another call;
 - faults become errors of `core` here.
 """
@@ -87,7 +87,8 @@ class HostChannel(asyncio.Protocol):
         self._numbers = itertools.count(1)
         self._calls: dict[int, Call] = {}
         """Not answered yet, in the order in which they were sent."""
-        self._unsent: list[bytes] = []
+        self._unsent: dict[int, bytes] = {}
+        """Requests that are not written yet, by their numbers: the last ones of the calls."""
         self._received = frames.Stream()
         self._begins_no_more = False
         """Whether the host has said that it ends."""
@@ -163,12 +164,12 @@ class HostChannel(asyncio.Protocol):
         else:
             if not self._unsent:
                 self._loop.call_soon(self._send_together)
-            self._unsent.append(framed)
+            self._unsent[number] = framed
         return answer
 
     def _send_together(self) -> None:
         if not self._closed:
-            self._transport.write(b"".join(self._unsent))
+            self._transport.write(b"".join(self._unsent.values()))
         self._unsent.clear()
 
     def _begin_time(self, call: Call) -> None:
@@ -294,10 +295,16 @@ class HostChannel(asyncio.Protocol):
 
     def give_up(self) -> None:
         """Close, fail what is in flight, and tell the owner: once."""
+        with suppress(OSError):
+            # Our end is closed only in a later turn of the loop. Until then the host could answer, and begin the next
+            # one; now it fails as it answers. What it has sent before can still be read.
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._take_the_rest()
-        self._end()
+        verbs = [call.verb for call in self._calls.values()]
+        self._end(0 if self._begins_no_more else most_begun(verbs, self._sessions))
 
-    def _end(self) -> None:
+    def _end(self, begun: int) -> None:
+        """Close, and fail the calls: the first ones, as many as can have begun, otherwise than those behind them."""
         if self._closed:
             return
         self._closed = True
@@ -306,14 +313,16 @@ class HostChannel(asyncio.Protocol):
             self._alarm.cancel()
         if self._on_closed is not None:
             self._on_closed(self)
-        now, verbs = self._loop.time(), [call.verb for call in self._calls.values()]
-        begun = 0 if self._begins_no_more else most_begun(verbs, self._sessions)
+        now, begun = self._loop.time(), min(begun, len(self._calls) - len(self._unsent))
         while self._calls:  # those that came last first: whoever asks another host goes before who waits there
             _, call = self._calls.popitem()
             call.end(errors.TokenGaveNoAnswer() if len(self._calls) < begun else errors.TokenNotAsked(), now)
 
     def _take_the_rest(self) -> None:
-        """Take the answers that the host has given: without them nobody knows what it had begun."""
+        """Take the answers that the host has given: without them nobody knows what it had begun.
+
+        They are no more than the calls, whatever the host sends: see `_answered`.
+        """
         self._take_replies()
         with suppress(OSError):
             while not self._closed and (part := self._connection.recv(_MOST_AT_ONCE, socket.MSG_DONTWAIT)):
@@ -355,8 +364,11 @@ class HostChannel(asyncio.Protocol):
             while not self._closed and (payload := self._received.next()) is not None:
                 self._answered(frames.parse_reply(payload))
         except (frames.FrameTooLarge, msgspec.DecodeError):
-            _logger.error("malformed reply", extra={"host": self.name})
-            self._end()
+            self._end_malformed()
+
+    def _end_malformed(self) -> None:
+        _logger.error("malformed reply", extra={"host": self.name})
+        self._end(len(self._calls))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`; also at the end of the stream."""
@@ -366,8 +378,10 @@ class HostChannel(asyncio.Protocol):
             self._ended.set_result(None)
 
     def _answered(self, reply: messages.Reply) -> None:
-        call, answer, now = self._calls.pop(reply.number, None), reply.answer, self._loop.time()
-        if call is None:
+        answer, now = reply.answer, self._loop.time()
+        call = None if reply.number in self._unsent else self._calls.pop(reply.number, None)
+        if call is None:  # never asked, or answered before: calls that nobody waits for any more are here, too
+            self._end_malformed()
             return
         for following in islice(self._calls.values(), self._sessions - 1, self._sessions):
             if following.begun is None:
@@ -379,6 +393,9 @@ class HostChannel(asyncio.Protocol):
         error = error_of(answer) if isinstance(answer, Fault) else errors.InternalFault()
         sick = isinstance(answer, Fault) and answer.kind is FaultKind.SICK
         self._begins_no_more = sick and self._sessions == 1
-        if sick or not isinstance(answer, Fault):
-            self.give_up()  # first, or the end of the call would give its place here to the next one
+        # The channel ends first, or the end of the call would give its place here to the next one.
+        if sick:
+            self.give_up()
+        elif not isinstance(answer, Fault):
+            self._end(len(self._calls))
         call.end(error, now, worked)

@@ -9,6 +9,7 @@ Laws:
   `AHEAD_SECONDS`, so that it need not wait for this process: none, if its calls take long, or another host is free;
 - a call waits a bounded time for a free host, among a bounded number, then a bounded time for its answer; who comes
   first is served first, so that whoever wants to be fair to several callers lets few of them in at a time;
+- a host that takes over sealing keys is asked nothing meanwhile, and hosts for operations do so one after the other;
 - a deployment that the token does not bear out costs no host: until it does, all go on with the one of before;
 - a host that died, hung or found the token sick is out of the pool at once, and `on_lost` is told; what it surely had
   not begun is asked of another one.
@@ -19,8 +20,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections import deque
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -43,7 +43,7 @@ from hsmkms.core.tickets import FreshPair
 from hsmkms.hsm import messages
 from hsmkms.hsm.channel import ATTACH_SECONDS, PROBE_SECONDS, HostChannel
 from hsmkms.hsm.parts import Head, Held, Identity
-from hsmkms.hsm.seats import Seat
+from hsmkms.hsm.seats import Seat, Waiting
 from hsmkms.hsm.settings import Duty
 
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ class HostPool:
         self._closed = False
         self._attach_seconds = self._limits.attach_timeout_seconds
         self._seats: dict[str, Seat] = {}
-        self._waiting: dict[Duty, deque[asyncio.Future[Seat]]] = {duty: deque() for duty in Duty}
+        most, seconds = self._limits.most_waiting, self._limits.queue_seconds
+        self._waiting = {duty: Waiting(most, seconds) for duty in Duty}
+        self._adopting = asyncio.Lock()
         self._algorithms: frozenset[WrappingAlgorithm] = frozenset()
         self._ciphers: frozenset[CipherAlgorithm] = frozenset()
 
@@ -174,14 +176,19 @@ class HostPool:
         self._deployment = deployment
 
     async def _bring_up_to_date(self, seat: Seat, deployment: Deployment) -> None:
-        try:
-            attached = await seat.channel.adopt(deployment, self._limits.attach_timeout_seconds)
-            self._require_able(seat.channel.name, attached)
-        except TokenUnavailable:
-            _logger.warning("a host did not adopt the sealing keys", extra={"host": seat.channel.name})
-            seat.channel.give_up()
-        else:
-            seat.attached, seat.deployment = attached, deployment
+        async with self._adopting if Duty.OPERATIONS in seat.duties else nullcontext():
+            seat.adopting = True
+            try:
+                attached = await seat.channel.adopt(deployment, self._limits.attach_timeout_seconds)
+                self._require_able(seat.channel.name, attached)
+            except TokenUnavailable:
+                _logger.warning("a host did not adopt the sealing keys", extra={"host": seat.channel.name})
+                seat.channel.give_up()
+            else:
+                seat.attached, seat.deployment = attached, deployment
+            finally:
+                seat.adopting = False
+                self._offer(seat)
 
     def _require_able(self, host_id: str, attached: messages.Attached) -> None:
         """Return if the token did for a host all that is offered.
@@ -229,6 +236,8 @@ class HostPool:
         self._closed = True
         channels = [seat.channel for seat in self._seats.values()]
         self._seats.clear()
+        for waiting in self._waiting.values():
+            waiting.end()
         await asyncio.gather(*(channel.close() for channel in channels))
 
     # --- seats -----------------------------------------------------------------------------------------
@@ -236,12 +245,16 @@ class HostPool:
     async def _on_a_host(self, duty: Duty, verb: messages.Verb, expected: type[AnswerT], seconds: float) -> AnswerT:
         """Make one call; its place is free again when the host is done, even if nobody waits for it any more."""
         for _ in range(_MOST_HOSTS):
-            seat = self._free(duty) or await self._wait_for_seat(duty)
+            if self._closed:
+                break
+            seat = self._free(duty) or await self._waiting[duty].place(self._release)
             try:
                 answer = seat.channel.start(verb, expected, seconds, partial(self._over, seat, type(verb).__name__))
             except BaseException as error:  # whatever it was: nothing was sent, and the place must not be lost
                 fault = error if isinstance(error, HsmkmsError) else InternalFault()
                 self._over(seat, type(verb).__name__, fault, 0.0, None)
+                if isinstance(error, TokenNotAsked):
+                    continue  # the host was lost since the place there was given
                 raise
             with suppress(TokenNotAsked):
                 return await answer
@@ -269,37 +282,12 @@ class HostPool:
         seat.last_taken = next(self._turns)
         return seat
 
-    async def _wait_for_seat(self, duty: Duty) -> Seat:
-        waiting = self._waiting[duty]
-        if len(waiting) >= self._limits.most_waiting:
-            raise TokenNotAsked
-        future: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
-        waiting.append(future)
-        try:
-            async with asyncio.timeout(self._limits.queue_seconds):
-                return await future
-        except BaseException as error:
-            if future.done() and not future.cancelled():  # a place came at the very moment we stopped waiting
-                seat = future.result()
-                self._release(seat)
-            with suppress(ValueError):
-                waiting.remove(future)  # while no host is there, nobody else would
-            future.cancel()
-            if isinstance(error, TimeoutError):
-                raise TokenNotAsked from None
-            raise
-
     def _offer(self, seat: Seat) -> None:
         """Give the free places of `seat` to those who wait longest for one of its duties."""
         if self._seats.get(seat.channel.name) is not seat:
             return
         for duty in seat.duties:
-            waiting = self._waiting[duty]
-            while waiting and seat.room:
-                future = waiting.popleft()
-                if not future.done():
-                    seat.taken += 1
-                    future.set_result(seat)
+            self._waiting[duty].offer(seat)
 
     def _require_open(self) -> None:
         if not self._open:

@@ -31,7 +31,7 @@ LIGHT: Final[frozenset[type[messages.Verb]]] = frozenset(
 """What takes so little of the token's time that sending an answer apart from the next one costs as much."""
 MOST_HELD: Final = 3
 HELD_SECONDS: Final = 0.001
-"""After which no further request is begun while answers are held."""
+"""After the first of the requests was begun whose answers are held, no further one is."""
 
 
 def most_begun(unanswered: Iterable[type[messages.Verb]], sessions: int) -> int:

@@ -39,6 +39,14 @@ class PlayedHost:
     def answer(self, request: Request, answer: messages.Answer, microseconds: int | None = None) -> None:
         self.send(frames.frame(Reply(number=request.number, answer=answer, microseconds=microseconds)))
 
+    def cannot_send(self) -> bool:
+        """Tell whether nothing that is sent from now on goes through."""
+        try:
+            self._theirs.send(b"")
+        except BrokenPipeError:
+            return True
+        return False
+
     def shut_down(self) -> None:
         """End both directions at once; what was sent can still be read."""
         self._theirs.shutdown(socket.SHUT_RDWR)

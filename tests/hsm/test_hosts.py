@@ -27,9 +27,11 @@ from hsmkms.hsm import frames, messages
 from hsmkms.hsm.channel import HostChannel
 from hsmkms.hsm.client import PoolLimits
 from hsmkms.hsm.host import outside
+from hsmkms.hsm.host.serving import Host
 from hsmkms.hsm.messages import Request
 from hsmkms.hsm.parts import Identity
-from hsmkms.hsm.settings import HostExit, HostPurpose
+from hsmkms.hsm.report import TokenDescription
+from hsmkms.hsm.settings import HostExit, HostPurpose, HostSettings
 from tests.contract.hsm_contract import ALICE, HsmContract, owner_of
 from tests.hsm import tokens
 from tests.hsm.conftest import Hosts
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from hsmkms.core.custody import Deployment
     from hsmkms.core.ports import ImportOrder
     from hsmkms.hsm.client import HostPool
+    from hsmkms.hsm.host.workbench import Workbench
     from tests.hsm.tokens import TestToken
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -332,3 +335,39 @@ async def test_a_host_that_cannot_attach_is_not_used(softhsm: TestToken, tmp_pat
     assert hosts.pool.hosts == frozenset()
     assert await hosts.processes[0].wait() == HostExit.ORPHANED
     assert hosts.lost == []
+
+
+class Idle(BaseException):
+    """In place of waiting without an end."""
+
+
+class OnceAsked(Host):
+    """Is asked once, and then waits."""
+
+    kept: tuple[object, ...] | None = None
+    """What its loop holds on to as it waits."""
+    asked = False
+
+    def _next(self, bench: Workbench) -> Request:
+        del bench
+        if self.asked:
+            self.kept = tuple(sys._getframe(1).f_locals.values())
+            raise Idle
+        self.asked = True
+        return Request(
+            number=1, verb=messages.ProtectSecret(identity=Identity.of(of_pair(PairId("p"), FIPS)), secret=b"s")
+        )
+
+
+async def test_a_host_that_waits_keeps_nothing_of_its_last_request() -> None:
+    ours, theirs = socket.socketpair()
+    description = dict.fromkeys(TokenDescription.__struct_fields__, "")
+    with ours, theirs:
+        host = OnceAsked(
+            theirs, HostSettings(module="", token_label="", edition=FIPS), (), TokenDescription(**description)
+        )
+        with pytest.raises(Idle):
+            host._work(None)  # type: ignore[arg-type]
+        ours.setblocking(False)
+        assert ours.recv(1 << 10), "it answered"
+    assert host.kept == (host, None)

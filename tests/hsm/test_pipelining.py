@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import pytest
 
-from hsmkms.core.errors import TokenGaveNoAnswer, TokenNotAsked
+from hsmkms.core.errors import InternalFault, TokenGaveNoAnswer, TokenNotAsked
 from hsmkms.core.ids import PairId
 from hsmkms.core.material import Edition, SealedMaterial
 from hsmkms.core.ports import HeldMaterial
@@ -298,6 +298,108 @@ async def test_a_host_that_says_it_ends_begins_no_more(play: Play) -> None:
     assert await outcomes(calls) == [TokenGaveNoAnswer, bytes, bytes]
 
 
+MALFORMED: Final = frames.LENGTH.pack(1) + b"\xc1"
+
+
+@pytest.mark.parametrize("which", ["malformed", "never asked", "answered twice", "not sent yet"])
+async def test_of_a_host_that_talks_nonsense_all_calls_may_have_begun(play: Play, which: str) -> None:
+    play.pool_with(queue=SHORT)
+    host = await play.join(AS_AN_IMPORT)
+    calls = [play.generate() for _ in range(3)]
+    requests = [await host.receive() for _ in calls]
+    answered = [SealedMaterial] if which == "answered twice" else []
+    channel = play.pool._seats[host.name].channel
+    unsent: list[asyncio.Future[messages.RandomMade]] = []
+    if which == "not sent yet":
+        unsent = [channel.start(messages.Random(size=1), messages.RandomMade, SECONDS)]
+    for _ in answered:
+        host.answer(requests[0], SEALED)
+    number = {"never asked": 1000, "answered twice": requests[0].number, "not sent yet": max(channel._calls)}.get(which)
+    nonsense = MALFORMED if number is None else frames.frame(Reply(number=number, answer=SEALED))
+    host.send(nonsense)
+    channel._look_at_deadlines()
+    assert play.lost == [host.name]
+    assert await outcomes(calls) == answered + [TokenGaveNoAnswer] * (len(calls) - len(answered))
+    assert [type(each) for each in await asyncio.gather(*unsent, return_exceptions=True)] == [TokenNotAsked] * len(
+        unsent
+    )
+
+
+async def test_behind_an_answer_of_the_wrong_kind_all_calls_may_have_begun(play: Play) -> None:
+    play.pool_with(queue=SHORT)
+    host = await play.join(AS_AN_IMPORT)
+    calls = [play.generate() for _ in range(3)]
+    requests = [await host.receive() for _ in calls]
+    host.answer(requests[0], messages.RandomMade(content=b"r"))
+    assert await outcomes(calls) == [InternalFault, TokenGaveNoAnswer, TokenGaveNoAnswer]
+
+
+async def test_a_host_that_is_given_up_can_answer_no_more_and_what_it_answered_counts(play: Play) -> None:
+    play.pool_with(queue=SHORT)
+    host = await play.join(AS_AN_IMPORT)
+    calls = [play.generate() for _ in range(3)]
+    requests = [await host.receive() for _ in calls]
+    host.answer(requests[0], SEALED)
+    play.pool._seats[host.name].channel.give_up()
+    assert host.cannot_send(), "so it begins nothing before which it must answer"
+    assert await outcomes(calls) == [SealedMaterial, TokenGaveNoAnswer, TokenNotAsked]
+
+
+async def test_what_was_never_written_cannot_have_begun(play: Play) -> None:
+    host = await play.join(QUICK)
+    channel = play.pool._seats[host.name].channel
+    calls = [channel.start(messages.Random(size=1), messages.RandomMade, SECONDS) for _ in range(3)]
+    channel.give_up()
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(each) for each in ends] == [TokenGaveNoAnswer, TokenNotAsked, TokenNotAsked]
+
+
+async def test_who_was_given_a_place_at_a_host_that_went_asks_another(play: Play) -> None:
+    going, sound = await play.join(AS_A_NETWORK_HSM), await play.join(AS_A_NETWORK_HSM)
+    begun = [play.generate() for _ in range(2)]
+    await going.receive()
+    request = await sound.receive()
+    third = play.generate()
+    await asyncio.sleep(0)
+    seat = play.pool._seats[going.name]
+    seat.sessions = 2
+    play.pool._offer(seat)  # the third has its place now, and has not run yet
+    seat.channel.give_up()
+    sound.answer(request, SEALED)
+    sound.answer(await sound.receive(), SEALED)
+    assert await outcomes([*begun, third]) == [TokenGaveNoAnswer, SealedMaterial, SealedMaterial]
+
+
+async def test_when_the_pool_is_closed_nobody_waits_for_a_host_any_more(play: Play) -> None:
+    host = await play.join(AS_AN_IMPORT)
+    calls = [play.generate() for _ in range(9)]  # one begins, some are sent ahead, some wait
+    await host.receive()
+    await play.pool.close()
+    async with asyncio.timeout(SECONDS / 2):
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        with pytest.raises(TokenNotAsked):
+            await play.generate()
+    assert [type(each) for each in ends] == [TokenGaveNoAnswer] + [TokenNotAsked] * 8
+
+
+async def test_hosts_adopt_one_after_the_other_and_are_asked_nothing_meanwhile(play: Play) -> None:
+    hosts = [await play.join(AS_AN_IMPORT) for _ in range(2)]
+    adopting = asyncio.ensure_future(play.pool.adopt(planned(Edition.FIPS)))
+    for host, other in (hosts, hosts[::-1]):
+        told = await host.receive()
+        assert isinstance(told.verb, messages.Adopt)
+        calls = [play.generate() for _ in range(6)]  # one more than there is room for at the other
+        requests = [await other.receive() for _ in calls[1:]]
+        await nothing_more(host)
+        host.answer(told, messages.Attached())
+        host.answer(await host.receive(), SEALED, AS_AN_IMPORT)
+        for request in requests:
+            assert isinstance(request.verb, messages.GenerateMaterial)
+            other.answer(request, SEALED, AS_AN_IMPORT)
+        assert await outcomes(calls) == [SealedMaterial] * len(calls)
+    await adopting
+
+
 @pytest.mark.parametrize(
     ("verbs", "sessions", "most"),
     [
@@ -387,6 +489,13 @@ def test_with_several_sessions_nothing_is_held(ends: Ends) -> None:
 def test_nothing_is_held_for_long(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(departures, "HELD_SECONDS", 0)
     ends.departures.send_or_hold(LIGHT_VERB, REPLIES[0])
+    ends.departures.make_way(LIGHT_VERB)
+    assert ends.came == 1
+
+
+def test_what_took_long_is_not_held(ends: Ends) -> None:
+    slow = Reply(number=1, answer=messages.Decryptable(), microseconds=SECONDS * 1_000_000 + 1)
+    ends.departures.send_or_hold(LIGHT_VERB, slow)
     ends.departures.make_way(LIGHT_VERB)
     assert ends.came == 1
 

@@ -210,9 +210,9 @@ async def test_a_host_that_dies_while_it_adopts_is_given_up_and_stops_nobody(tra
     pool = HostPool(transferable.before)
     dying, living = await seated(pool, "dying"), await seated(pool, "living")
     adopting = asyncio.ensure_future(pool.adopt(transferable.after))
-    living.answer(await living.receive(), messages.Attached())
     await dying.receive()
     dying.hang_up()
+    living.answer(await living.receive(), messages.Attached())
     await adopting
     assert pool.hosts == {living.name}
     await pool.close()

@@ -16,7 +16,7 @@ class TokenUnavailable(TemporarilyUnavailable):
 
 
 class TokenNotAsked(TokenUnavailable):
-    """No host was free in time: nothing reached the token."""
+    """No host was free in time, or it was sent ahead of its turn and not begun: nothing reached the token."""
 
 
 class TokenGaveNoAnswer(TokenUnavailable):

@@ -62,8 +62,9 @@ class Hsm(Protocol):
     """The token, behind its hosts.
 
     Every method may raise a `TokenUnavailable`; nothing was judged then, and whoever counted an attempt gives it back.
-    `TokenNotAsked`: no host was free in time, and nothing reached the token. `TokenGaveNoAnswer`: the host died or
-    missed its deadline, or the token is sick; what the token did with it is not known.
+    `TokenNotAsked`: no host was free in time, or those that it was sent to ahead of its turn were gone before they can
+    have begun it; nothing reached the token. `TokenGaveNoAnswer`: the host died or missed its deadline, or the token is
+    sick; what the token did with it is not known.
     """
 
     @property

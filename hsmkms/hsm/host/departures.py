@@ -30,6 +30,7 @@ class Departures:
         self._sending = threading.Lock()
         self._held: list[bytes] = []
         self._held_since = 0.0
+        """When the first of them was begun: where calls take long, nothing is held."""
 
     def send(self, reply: Reply) -> None:
         """Send an answer, behind those that are held."""
@@ -43,7 +44,7 @@ class Departures:
             self.send(reply)
             return
         if not self._held:
-            self._held_since = time.monotonic()
+            self._held_since = time.monotonic() - (reply.microseconds or 0) / 1_000_000
         self._held.append(frames.frame(reply))
 
     def make_way(self, verb: Verb) -> None:

@@ -146,24 +146,26 @@ class Host:
     # --- after Attach ----------------------------------------------------------------------------------
 
     def _work(self, bench: Workbench) -> NoReturn:
-        while True:
-            request = self._next(bench)
-            if self._refused(request):
-                continue
-            REQUEST_ID.set(request.request_id)
-            started = time.monotonic()
-            try:
-                answer = self._obeyed(bench, request.verb)
-            except TokenSick as sick:
-                self._end_sick(request, sick)
-            except Exception:
-                # A defect of ours must cost one call, not the host: the caller learns that it is our fault.
-                _logger.exception("verb failed", extra={"verb": type(request.verb).__name__})
-                answer = Fault(kind=FaultKind.INTERNAL)
-            self._log(request.verb, started, answer)
-            microseconds = round((time.monotonic() - started) * 1_000_000)
-            reply = Reply(number=request.number, answer=answer, microseconds=microseconds)
-            self._departures.send_or_hold(request.verb, reply)
+        while True:  # without names of its own, or a host that waits would keep its last plaintext
+            self._serve(bench, self._next(bench))
+
+    def _serve(self, bench: Workbench, request: Request) -> None:
+        if self._refused(request):
+            return
+        REQUEST_ID.set(request.request_id)
+        started = time.monotonic()
+        try:
+            answer = self._obeyed(bench, request.verb)
+        except TokenSick as sick:
+            self._end_sick(request, sick)
+        except Exception:
+            # A defect of ours must cost one call, not the host: the caller learns that it is our fault.
+            _logger.exception("verb failed", extra={"verb": type(request.verb).__name__})
+            answer = Fault(kind=FaultKind.INTERNAL)
+        self._log(request.verb, started, answer)
+        microseconds = round((time.monotonic() - started) * 1_000_000)
+        reply = Reply(number=request.number, answer=answer, microseconds=microseconds)
+        self._departures.send_or_hold(request.verb, reply)
 
     def _obeyed(self, bench: Workbench, verb: messages.Verb) -> messages.Answer:
         """Carry out a verb with the sealing keys that the deployment has by now."""
