@@ -11,7 +11,10 @@ from hsmkms.hsm import frames
 from hsmkms.hsm.messages import Reply, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hsmkms.hsm import messages
+    from hsmkms.hsm.client import HostPool
 
 
 class PlayedHost:
@@ -62,3 +65,11 @@ class PlayedHost:
         async with asyncio.timeout(5):
             with contextlib.suppress(ConnectionError):  # it is one if we wrote meanwhile
                 assert await self._reader.read() == b""
+
+
+async def end_of_play(pool: HostPool, hosts: Iterable[PlayedHost]) -> None:
+    """Close a pool, and then the ends of the hosts that were played."""
+    await pool.close()
+    for host in hosts:
+        host.hang_up()
+    await asyncio.sleep(0)

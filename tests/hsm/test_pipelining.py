@@ -25,7 +25,7 @@ from hsmkms.hsm.parts import Identity
 from hsmkms.hsm.pipelining import LIGHT, MOST_HELD, most_begun
 from hsmkms.hsm.seats import MOST_AHEAD
 from tests.contract.hsm_contract import owner_of
-from tests.hsm.played import PlayedHost
+from tests.hsm.played import PlayedHost, end_of_play
 from tests.hsm.tokens import planned
 from tests.hsm.waiting import until
 
@@ -80,10 +80,7 @@ class Play:
 async def play() -> AsyncIterator[Play]:
     made = Play()
     yield made
-    await made.pool.close()
-    for host in made.hosts:
-        host.hang_up()
-    await asyncio.sleep(0)
+    await end_of_play(made.pool, made.hosts)
 
 
 async def nothing_more(host: PlayedHost) -> None:

@@ -36,7 +36,7 @@ from hsmkms.hsm.report import AlgorithmFinding, CipherFinding, TokenDescription,
 from hsmkms.hsm.settings import Duty
 from hsmkms.log import REQUEST_ID
 from tests.contract.hsm_contract import ALICE, owner_of
-from tests.hsm.played import PlayedHost
+from tests.hsm.played import PlayedHost, end_of_play
 from tests.hsm.tokens import planned
 from tests.hsm.waiting import until
 
@@ -103,10 +103,7 @@ class Play:
 async def play() -> AsyncIterator[Play]:
     made = Play()
     yield made
-    await made.pool.close()
-    for host in made.hosts:
-        host.hang_up()
-    await asyncio.sleep(0)
+    await end_of_play(made.pool, made.hosts)
 
 
 async def test_a_host_is_used_after_it_attached_and_not_before(play: Play) -> None:
