@@ -83,14 +83,19 @@ class Deployment:
     objects: tuple[CustodyObject, ...]
 
     @property
+    def sealing_keys(self) -> tuple[CustodyObject, ...]:
+        """Those of its objects that are rotated, of all versions."""
+        return tuple(each for each in self.objects if each.role in SEALING_ROLES)
+
+    @property
     def sealing_version(self) -> int:
         """The version of the sealing keys that seal what is sealed now."""
-        return max((each.version for each in self.objects if each.role in SEALING_ROLES), default=FIRST_VERSION)
+        return max((each.version for each in self.sealing_keys), default=FIRST_VERSION)
 
     @property
     def sealing_versions(self) -> tuple[int, ...]:
         """The versions of the sealing keys that there are, the oldest first."""
-        return tuple(sorted({each.version for each in self.objects if each.role in SEALING_ROLES}))
+        return tuple(sorted({each.version for each in self.sealing_keys}))
 
     def require_fits(self, edition: Edition, token_serial: str) -> None:
         """As `require_fits`, for the edition and the token that this deployment was made with."""

@@ -155,7 +155,7 @@ async def retire(store: DeploymentStore, custodian: Custodian, clock: Clock, edi
     async with store.initialising(await ready_deployment(store), patience_seconds=LOCK_SECONDS) as initialising:
         deployment = initialising.deployment
         deployment.require_fits(edition, custodian.token_serial)
-        retired = tuple(each for each in deployment.objects if each.role in SEALING_ROLES and each.version == version)
+        retired = tuple(each for each in deployment.sealing_keys if each.version == version)
         if retired:
             now = clock.now()
             _require_over(deployment, version, now)
