@@ -17,14 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from psycopg import Connection
+    from psycopg.rows import TupleRow
+
     from tests.postgres.server import PostgresServer
 
 HOLDERS = (
     "FROM pg_locks JOIN pg_database ON oid = database WHERE locktype = 'advisory' AND datname = current_database()"
 )
 ENDING = f"SELECT pg_terminate_backend(pid) {HOLDERS}"
-HELD = f"SELECT count(*) {HOLDERS}"
+HELD_BY = f"SELECT pid {HOLDERS}"
 SECONDS = 20.0
+
+
+async def end_the_holder(connection: Connection[TupleRow]) -> None:
+    """Return when the server has ended the one session that holds a claim: it answers when it has only been told to."""
+    (pid,) = connection.execute(HELD_BY).fetchone() or ()
+    assert len(connection.execute(ENDING).fetchall()) == 1
+    await asyncio.to_thread(until, lambda: (pid,) not in connection.execute(HELD_BY).fetchall(), "ended", SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -66,8 +76,8 @@ async def test_a_lost_session_is_taken_again(postgres: PostgresServer, own: str)
     async with claimed(url) as claim:
         keeping = asyncio.create_task(claim.keep())
         with postgres.connect(own) as connection:
-            assert len(connection.execute(ENDING).fetchall()) == 1
-            await asyncio.to_thread(until, lambda: connection.execute(HELD).fetchone() == (1,), "taken again", SECONDS)
+            await end_the_holder(connection)
+            await asyncio.to_thread(until, lambda: connection.execute(HELD_BY).fetchone(), "taken again", SECONDS)
         keeping.cancel()
         with pytest.raises(StoreUnusable):
             async with claimed(url):
@@ -78,7 +88,7 @@ async def test_a_node_whose_name_was_taken_meanwhile_ends(postgres: PostgresServ
     url = postgres.url(own)
     async with claimed(url) as claim:
         with postgres.connect(own) as connection:
-            connection.execute(ENDING)
+            await end_the_holder(connection)
         async with claimed(url):
             async with asyncio.timeout(SECONDS):
                 with pytest.raises(StoreUnusable):
