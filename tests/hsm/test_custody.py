@@ -30,9 +30,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def objects(token: TestToken) -> dict[str, bytes]:
-    """Return the token's objects: SoftHSM's files, but for the empty ones of a kill, which are no objects."""
+    """Return the token's objects: SoftHSM's files, but for those of a kill that have no label yet.
+
+    It writes a file attribute by attribute, then all of the template at once; until then it is nobody's.
+    """
     files = {path.name: path.read_bytes() for path in object_files(token)}
-    return {name: content for name, content in files.items() if content}
+    return {name: content for name, content in files.items() if struct.pack(">QQ", Attribute.LABEL, 3) in content}
 
 
 def object_files(token: TestToken) -> list[Path]:
