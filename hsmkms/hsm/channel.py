@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 AnswerT = TypeVar("AnswerT", bound=messages.Answer)
 
-_MOST_AT_ONCE: Final = 1 << 16
+MOST_AT_ONCE: Final = 1 << 16
 """Bytes."""
 
 ATTACH_SECONDS: Final = 60.0
@@ -325,7 +325,7 @@ class HostChannel(asyncio.Protocol):
         """
         self._take_replies()
         with suppress(OSError):
-            while not self._closed and (part := self._connection.recv(_MOST_AT_ONCE, socket.MSG_DONTWAIT)):
+            while not self._closed and (part := self._connection.recv(MOST_AT_ONCE, socket.MSG_DONTWAIT)):
                 self.data_received(part)
 
     # --- deadlines: one timer, which is moved only to an earlier one -------------------------------------
@@ -353,6 +353,8 @@ class HostChannel(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)
+        # asyncio takes 256 KiB for each read, gives most of it back, and leaves holes in the heap.
+        self._transport.max_size = MOST_AT_ONCE  # type: ignore[attr-defined] # of its transports, and not documented
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""

@@ -36,6 +36,9 @@ _logger = logging.getLogger(__name__)
 _DoneT = TypeVar("_DoneT")
 
 _SPOKEN: Final = (HttpVersion10, HttpVersion11)
+READ_AT_ONCE: Final = 1 << 14
+"""Bytes. asyncio takes 256 KiB for each read and gives back what was not needed: whatever is kept then comes to lie in
+between, and the heap grows by the holes."""
 _OTHER_DESCRIPTORS: Final = 100
 """For the database, the hosts and the libraries: connections must never take the last descriptor."""
 
@@ -172,6 +175,9 @@ class Connection(web.RequestHandler):
         """Begin to wait for the first head; the deadline for it began before the handshake."""
         super().connection_made(transport)
         self._speaker = cast("asyncio.Transport", transport)
+        # With TLS the protocol in between reads. Neither attribute is documented.
+        reading: Any = getattr(transport, "_ssl_protocol", transport)
+        reading.max_size = READ_AT_ONCE
         if sys.version_info < (3, 12):
             self._loop = cast("asyncio.AbstractEventLoop", _InTheConnectionsTask(self._loop))
         self._late = asyncio.get_running_loop().call_at(self._late_at, self._speaker.abort)

@@ -48,7 +48,10 @@ GROWTH_KIB: Final = {"web": 8192, "host": 1024}
 Its live heap stays the same to 1 %; what grows, ever more slowly, is what the allocator holds and SQLite's page caches.
 """
 TORTURE_GROWTH_KIB: Final = {"web": 32_768, "host": 2048}
-"""170 bytes a request: less than any object kept for each would take with what refers to it."""
+"""170 bytes a request: less than any object kept for each would take with what refers to it.
+
+The last run took 15 MB, all in the first 140,000 requests. With asyncio's own reads, of 256 KiB, it was 49 MB.
+"""
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from hsmkms.core.records import of_credential, of_pair
 from hsmkms.core.secrets import Plaintext, SecretKey
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.hsm import frames, messages
-from hsmkms.hsm.channel import HostChannel, error_of
+from hsmkms.hsm.channel import MOST_AT_ONCE, HostChannel, error_of
 from hsmkms.hsm.client import HostPool, PoolLimits
 from hsmkms.hsm.messages import Fault, FaultKind, Reply
 from hsmkms.hsm.report import AlgorithmFinding, CipherFinding, TokenDescription, TokenReport
@@ -162,6 +163,24 @@ async def test_idle_hosts_are_called_in_turn(play: Play) -> None:
         call = play.generate()
         host.answer(await host.receive(), SEALED)
         await call
+
+
+async def test_a_host_is_read_in_pieces_that_leave_no_holes_in_the_heap() -> None:
+    sizes: list[int] = []
+
+    class Noting(HostChannel):
+        def data_received(self, data: bytes) -> None:
+            sizes.append(len(data))
+            super().data_received(data)
+
+    ours, its = socket.socketpair()
+    with its:
+        its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MOST_AT_ONCE)
+        its.sendall(bytes(2 * MOST_AT_ONCE))  # in the socket before anybody reads
+        channel = await Noting.open("host", ours)
+        await until(lambda: bool(sizes))
+        await channel.close()
+    assert sizes[0] == MOST_AT_ONCE
 
 
 async def test_answers_find_their_calls_in_any_order(play: Play) -> None:

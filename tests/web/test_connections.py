@@ -9,12 +9,14 @@ import resource
 import socket
 import ssl
 import time
+from asyncio import sslproto
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hsmkms.web.app import App, Health, Limits, build_app
+from hsmkms.web.connections import READ_AT_ONCE, Connection
 from hsmkms.web.server import tls_context
 from tests.web.certificates import certificate
 from tests.web.serving import PlainDialect, connected, exchange, no_obstacle, read_answer, serving
@@ -177,3 +179,37 @@ async def test_without_descriptors_the_log_says_so_once_a_second_and_clients_wai
                 assert (await loop.sock_recv(client, 4096)).startswith(b"HTTP/1.1 200")
     assert caplog.messages.count("no connection can be accepted") == 1
     assert not [each for each in caplog.records if each.name == "asyncio"]
+
+
+async def test_a_connection_is_read_in_pieces_that_leave_no_holes_in_the_heap(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    take = Connection.data_received
+
+    def noting(connection: Connection, data: bytes) -> None:
+        sizes.append(len(data))
+        take(connection, data)
+
+    monkeypatch.setattr(Connection, "data_received", noting)
+    body = bytes(4 * READ_AT_ONCE)
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with serving(app(Limits(body_bytes=len(body)))) as served, asyncio.timeout(5):
+        assert (await exchange(served.port, head + body)).status == 200
+    assert sum(sizes) == len(head + body)
+    assert max(sizes) <= READ_AT_ONCE
+
+
+async def test_so_is_one_with_tls(monkeypatch: pytest.MonkeyPatch, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """What TLS reads is joined before it arrives: only asyncio's own attribute tells, and whether it is still there."""
+    sizes: list[int] = []
+    take = Connection.data_received
+
+    def noting(connection: Connection, data: bytes) -> None:
+        reading: Any = connection.transport
+        sizes.append(reading._ssl_protocol.max_size)
+        take(connection, data)
+
+    assert hasattr(sslproto.SSLProtocol, "max_size")
+    monkeypatch.setattr(Connection, "data_received", noting)
+    async with serving(app(Limits()), tls[0]) as served, asyncio.timeout(5):
+        assert (await exchange(served.port, HEALTH, tls[1])).status == 200
+    assert set(sizes) == {READ_AT_ONCE}
