@@ -14,7 +14,7 @@ from hsmkms.core.events import AuditHead, EventTag, block_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hsmkms.core.events import AuditSeal, ChainedEvent
+    from hsmkms.core.events import AuditCut, AuditSeal, ChainedEvent
 
 
 _FIRST: Final = 1
@@ -35,6 +35,15 @@ class BreakReason(StrEnum):
     SEALED_OTHERWISE = "its seal is over another digest: it, or something before it, was changed and chained anew"
     SEALED_AND_GONE = "it was sealed, and is not there any more"
     SEAL_GONE = "it ends a block that was sealed, and has no seal"
+    CUT_FORGED = "the cut after it is not the token's: what came before was deleted, and not archived"
+    ARCHIVED_OTHERWISE = "the archive does not lead to the seal that it ends with: it was changed"
+    CUT_ELSEWHERE = (
+        "the archives end with it, and the database goes on after another: one is missing, the archiving was "
+        "interrupted, or the database is another copy"
+    )
+    ARCHIVE_MISSING = "what is there goes on after it, and the archive that ends with it is missing"
+    ALL_GONE = "what came after it was sealed when it was archived, and no seal is there"
+    HEAD_ARCHIVED = "it was the head, and is in an archive: name all archives with --archive"
     HEAD_GONE = "it was the head, and is not there: the trail was cut short, or is an older copy"
     HEAD_OTHERWISE = "it was the head with another digest: it, or something before it, was changed and chained anew"
 
@@ -101,9 +110,10 @@ def require_initialised(trails: Sequence[Verification]) -> None:
     """Find fault with the first of a deployment's trails if none of them begins with the deployment itself.
 
     Each node has a trail, and one of them has initialised the deployment: if that trail is gone altogether, nothing in
-    those of the others tells.
+    those of the others tells. One that was archived may be it, if the archive was not looked at.
     """
-    if trails and all(each.first is not EventTag.DEPLOYMENT_INITIALISED for each in trails):
+    begun = {EventTag.DEPLOYMENT_INITIALISED}
+    if trails and not any(each.first in begun or (each.first is None and each.cut is not None) for each in trails):
         missing = Break(_FIRST, BreakReason.NOT_INITIALISED)
         if not trails[0].found:
             trails[0].found.append(missing)
@@ -114,7 +124,8 @@ class Verification:
 
     Attributes:
         node: whose trail it is.
-        first: what its first event is; None: it has none.
+        first: what its first event is; None: it has none, or begins after a cut.
+        cut: the last event that was archived; None: none was.
         found: what is wrong, in the order in which it was come upon. A broken chain ends the pass: what follows it
             cannot be judged.
         sealed: the last head under a genuine seal that the chain agrees with.
@@ -126,6 +137,7 @@ class Verification:
         """Begin before the first event of a node; `expected` is a head of it that was kept elsewhere."""
         self.node = node
         self.first: EventTag | None = None
+        self.cut: AuditHead | None = None
         self._walk = Walk()
         self._expected = expected
         self._seals: deque[tuple[AuditSeal, bool]] = deque()
@@ -147,6 +159,11 @@ class Verification:
         return AuditHead(self._walk.sequence, self._walk.head, self.node) if self._walk.length else None
 
     @property
+    def last(self) -> AuditHead | None:
+        """What the next event has to follow: the last one that held, or the cut; None: it has to be the first."""
+        return self.head or self.cut
+
+    @property
     def ended(self) -> bool:
         """Whether the chain is broken."""
         return self._walk.broken is not None
@@ -157,6 +174,38 @@ class Verification:
         self._seals.append((seal, genuine))
         if not genuine:
             self.found.append(Break(seal.head.sequence, BreakReason.SEAL_FORGED))
+
+    def begin_after(self, cut: AuditCut, *, genuine: bool) -> None:
+        """Begin after what was archived, which is not looked at."""
+        self._walk = Walk(cut.head.digest, cut.head.sequence)
+        self.go_on_after(cut, genuine=genuine)
+        if self._expected is not None and self._expected.sequence < cut.head.sequence:
+            self.found.append(Break(self._expected.sequence, BreakReason.HEAD_ARCHIVED))
+        self._compare_with_expected(cut.head)
+
+    def end_archive(self, seal: AuditSeal, *, genuine: bool) -> None:
+        """Hold what was followed, which was read from an archive, against the seal it ends with."""
+        if self.last != seal.head:
+            self.end_with(seal.head, BreakReason.ARCHIVED_OTHERWISE)
+        else:
+            self._pass(seal.head, None if genuine else BreakReason.SEAL_FORGED)
+
+    def go_on_after(self, cut: AuditCut, *, genuine: bool) -> None:
+        """Go on with the database, which begins after what was archived."""
+        self._pass(cut.head, None if genuine else BreakReason.CUT_FORGED)
+
+    def end_with(self, head: AuditHead, reason: BreakReason) -> None:
+        """Find a break after which nothing can be judged."""
+        self._walk.broken = Break(head.sequence, reason)
+        self.found.append(self._walk.broken)
+
+    def _pass(self, archived: AuditHead, forged: BreakReason | None) -> None:
+        self.cut = archived
+        self._last_sealed = archived.sequence
+        if forged is None:
+            self.sealed, self.newer = archived, 0
+        else:
+            self.found.append(Break(archived.sequence, forged))
 
     def unreadable(self, sequence: int) -> None:
         """Take notice of an event or a seal that cannot be read, which ends the pass."""
@@ -169,7 +218,7 @@ class Verification:
             before = self._walk.sequence
             if self._walk.follow((chained,)) is not None:
                 break
-            if self._walk.length == 1:
+            if self._walk.length == 1 and self.cut is None:
                 self.first = chained.event.tag
                 if (unbegun := beginning(chained, self.node)) is not None:
                     self.found.append(unbegun)
@@ -182,7 +231,10 @@ class Verification:
         """Judge what only the end of the trail tells."""
         if self.ended:
             return
-        if not self._walk.length and (unbegun := beginning(None, self.node)) is not None:
+        if self.cut is not None:
+            if not self.seals:
+                self.found.append(Break(self.cut.sequence, BreakReason.ALL_GONE))
+        elif not self._walk.length and (unbegun := beginning(None, self.node)) is not None:
             self.found.append(unbegun)
         self.found += [Break(seal.head.sequence, BreakReason.SEALED_AND_GONE) for seal, _ in self._seals]
         if self._expected is not None and self._walk.sequence < self._expected.sequence:
@@ -203,8 +255,7 @@ class Verification:
     def _arrive_at(self, head: AuditHead) -> None:
         """Hold an event of the chain against its seal and against the head expected."""
         self.newer += 1
-        if self._expected is not None and self._expected.sequence == head.sequence and self._expected != head:
-            self.found.append(Break(head.sequence, BreakReason.HEAD_OTHERWISE))
+        self._compare_with_expected(head)
         if not self._seals or self._seals[0][0].head.sequence != head.sequence:
             return
         seal, genuine = self._seals.popleft()
@@ -213,3 +264,7 @@ class Verification:
             self.found.append(Break(head.sequence, BreakReason.SEALED_OTHERWISE))
         elif genuine:
             self.sealed, self.newer = head, 0
+
+    def _compare_with_expected(self, head: AuditHead) -> None:
+        if self._expected is not None and self._expected.sequence == head.sequence and self._expected != head:
+            self.found.append(Break(head.sequence, BreakReason.HEAD_OTHERWISE))

@@ -4,7 +4,9 @@ Laws:
 
 - an event holds identifiers, states and reasons; never material, an import token, a ciphertext or a secret;
 - a trail is sealed by a MAC of the token over a head, which stands for all events up to it;
-- of each block of `SEAL_BLOCK` sequences that is over and was sealed, the seal is that of the block's last event.
+- of each block of `SEAL_BLOCK` sequences that is over and was sealed, the seal is that of the block's last event;
+- a trail that does not begin with its first event begins after a cut: a MAC of the token, which no seal is, over the
+  last event that was archived and removed.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ MAC_BYTES: Final = 32
 """HMAC-SHA256."""
 
 _SEAL_DOMAIN: Final = b"hsmkms audit seal v1"
+_CUT_DOMAIN: Final = b"hsmkms audit cut v1"
 _HEAD: Final = re.compile(r"(?:([a-z0-9][a-z0-9-]{0,31})/)?([1-9][0-9]{0,18}):([0-9a-f]{64})", re.ASCII)
 
 
@@ -59,6 +62,7 @@ class EventTag(StrEnum):
     SEALING_KEYS_RETIRED = "deployment:sealing-keys:retired"
     TRANSFER_BEGUN = "deployment:transfer:begun"
     TRANSFER_ENDED = "deployment:transfer:ended"
+    TRAIL_ARCHIVED = "trail:archived"
     NODE_JOINED = "node:joined"
     KEY_UNCHANGED = "key:unchanged"
     KEY_DESCRIBED = "key:described"
@@ -126,9 +130,16 @@ class AuditHead:
         """The number of the block of sequences that this one is in."""
         return block_of(self.sequence)
 
-    def canonical(self, deployment_id: str) -> bytes:
+    def as_sealed(self, deployment_id: str) -> bytes:
         """Return what a seal is the MAC of: each part with its length before it as 4 bytes, big-endian."""
-        parts = [_SEAL_DOMAIN, deployment_id.encode(), self.sequence.to_bytes(8, "big"), self.digest]
+        return self._canonical(_SEAL_DOMAIN, deployment_id)
+
+    def as_cut(self, deployment_id: str) -> bytes:
+        """Return what a cut is the MAC of, in the form of `as_sealed`."""
+        return self._canonical(_CUT_DOMAIN, deployment_id)
+
+    def _canonical(self, domain: bytes, deployment_id: str) -> bytes:
+        parts = [domain, deployment_id.encode(), self.sequence.to_bytes(8, "big"), self.digest]
         if self.node:
             parts.append(self.node.encode())
         return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
@@ -142,6 +153,14 @@ def block_of(sequence: int) -> int:
 @dataclass(frozen=True, slots=True)
 class AuditSeal:
     """A head with the token's MAC over it: nobody without the token makes another."""
+
+    head: AuditHead
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCut:
+    """The last event of a trail that was archived and removed, with the token's MAC over it: what follows is there."""
 
     head: AuditHead
     mac: bytes

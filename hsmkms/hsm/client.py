@@ -412,6 +412,16 @@ class HostPool:
         verb = messages.HoldsSeal(deployment_id=deployment_id, head=Head.of(head), mac=mac)
         return (await self._call(verb, messages.SealCompared)).holds
 
+    async def cut_after(self, deployment_id: str, head: AuditHead) -> bytes:
+        """See `core.ports.Hsm`."""
+        verb = messages.CutAfter(deployment_id=deployment_id, head=Head.of(head))
+        return (await self._call(verb, messages.HeadSealed)).mac
+
+    async def holds_cut(self, deployment_id: str, head: AuditHead, mac: bytes) -> bool:
+        """See `core.ports.Hsm`."""
+        verb = messages.HoldsCut(deployment_id=deployment_id, head=Head.of(head), mac=mac)
+        return (await self._call(verb, messages.SealCompared)).holds
+
     async def protect_secret(self, identity: RecordIdentity, secret: SecretKey) -> bytes:
         """See `core.ports.Hsm`."""
         verb = messages.ProtectSecret(identity=Identity.of(identity), secret=secret.reveal())

@@ -184,6 +184,21 @@ class HoldsSeal(_Message, frozen=True):
     mac: Mac
 
 
+class CutAfter(_Message, frozen=True):
+    """Make a MAC that says that the trail up to a head was archived; only a host of a command obeys."""
+
+    deployment_id: Name
+    head: Head
+
+
+class HoldsCut(_Message, frozen=True):
+    """Compare a MAC with the one that `CutAfter` makes."""
+
+    deployment_id: Name
+    head: Head
+    mac: Mac
+
+
 class ProtectSecret(_Message, frozen=True):
     """Encrypt a credential's secret and bind it to its access id; only a host of a command obeys."""
 
@@ -218,6 +233,8 @@ Verb: TypeAlias = (
     | Random
     | SealHead
     | HoldsSeal
+    | CutAfter
+    | HoldsCut
     | ProtectSecret
     | OpenSecret
 )
@@ -333,7 +350,7 @@ class RandomMade(_Message, frozen=True):
 
 
 class HeadSealed(_Message, frozen=True):
-    """The MAC over a head."""
+    """The MAC over a head: a seal or a cut."""
 
     mac: bytes
 

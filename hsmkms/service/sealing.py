@@ -125,8 +125,11 @@ class Sealer:
 
     async def _found_sealed(self) -> AuditHead | None:
         """Return the head under the last seal, if that is genuine."""
-        seal = await self._trail.last_seal()
-        if seal is None:
+        seal, cut = await self._trail.last_seal(), await self._trail.cut()
+        if cut is not None and (seal is None or seal.head.sequence <= cut.head.sequence):
+            # Archiving leaves a newer one. What followed the cut was deleted, even if its own seal was put back.
+            self._broken = Break(cut.head.sequence, BreakReason.ALL_GONE)
+        elif seal is None:
             self._sealed = AuditHead(0, GENESIS, self._trail.node)
         elif await self._hsm.holds_seal(self._deployment_id, seal.head, seal.mac):
             self._sealed = seal.head

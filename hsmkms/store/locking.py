@@ -21,6 +21,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 
 from hsmkms.core.errors import InternalFault
+from hsmkms.store import postgresql
 from hsmkms.store.schema import ACCOUNTS, CREDENTIALS, KEYS, PAIRS, TICKETS
 from hsmkms.store.writing import SqlWriting
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Executable, Select
 
     from hsmkms.core.credentials import Credential
+    from hsmkms.core.events import AuditCut
     from hsmkms.core.ids import AccessId, Account, AccountName, Instant, KeyId, PairId
     from hsmkms.core.keys import Key
     from hsmkms.core.tickets import Pair, Ticket
@@ -111,6 +113,12 @@ class LockingWriting(SqlWriting):
         if account is None:
             raise InternalFault
         return account
+
+    def cut(self, old: AuditCut | None, new: AuditCut) -> None:
+        """Have a node's trail begin after the cut `new`; nobody else cuts it before this change is over."""
+        with self._judged():
+            postgresql.lock(self.connection, postgresql.lock_number("audit cut", new.head.node))
+        super().cut(old, new)
 
     def add_key(self, key: Key, tags: Mapping[str, str] | None = None) -> None:
         """Insert a key with its tags; nothing else is undone if its alias is taken."""

@@ -9,7 +9,7 @@ from hsmkms.store import chaining, trail
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hsmkms.core.events import AuditHead, AuditSeal, ChainedEvent
+    from hsmkms.core.events import AuditCut, AuditHead, AuditSeal, ChainedEvent
     from hsmkms.store.backend import Backend
 
 
@@ -28,6 +28,10 @@ class NodeTrail:
     async def events(self, after: int, limit: int) -> Sequence[ChainedEvent]:
         """Return at most `limit` events of a sequence above `after`, in the order of the trail."""
         return await self._backend.read(lambda reading: trail.events(reading, self.node, after, limit))
+
+    async def cut(self) -> AuditCut | None:
+        """Return where the trail begins after what was archived; None: it begins with its first event."""
+        return await self._backend.read(lambda reading: trail.cut(reading, self.node))
 
     async def last_seal(self) -> AuditSeal | None:
         """Return the newest seal of the trail."""

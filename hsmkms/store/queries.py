@@ -29,6 +29,7 @@ from hsmkms.core.keys import KeyState
 from hsmkms.store.only_bytes import OnlyBytes
 from hsmkms.store.schema import (
     ACCOUNTS,
+    AUDIT_CUTS,
     AUDIT_SEALS,
     CREDENTIALS,
     CUSTODY_OBJECTS,
@@ -263,6 +264,7 @@ ADD_EVENT: Final = insert(EVENTS).execution_options(preserve_rowcount=True)
 
 _SEALED_NODE: Final = AUDIT_SEALS.c.node == bindparam("node")
 LAST_SEAL: Final = select(AUDIT_SEALS).where(_SEALED_NODE).order_by(AUDIT_SEALS.c.sequence.desc()).limit(1)
+LAST_SEAL_THERE: Final = LAST_SEAL.with_only_columns(AUDIT_SEALS.c.node)
 SEALS_AFTER: Final = (
     select(AUDIT_SEALS)
     .where(_SEALED_NODE, AUDIT_SEALS.c.sequence >= bindparam("first"))
@@ -276,7 +278,28 @@ REMOVE_SEAL: Final = delete(AUDIT_SEALS).where(
     AUDIT_SEALS.c.node == bindparam("of"), AUDIT_SEALS.c.block == bindparam("this")
 )
 
-NODES: Final = select(EVENTS.c.node).union(select(AUDIT_SEALS.c.node)).order_by(EVENTS.c.node)
+CUT: Final = select(AUDIT_CUTS).where(AUDIT_CUTS.c.node == bindparam("node"))
+CUT_THERE: Final = CUT.with_only_columns(AUDIT_CUTS.c.node)
+ADD_CUT: Final = insert(AUDIT_CUTS)
+REMOVE_CUT: Final = delete(AUDIT_CUTS).where(
+    AUDIT_CUTS.c.node == bindparam("of"), AUDIT_CUTS.c.sequence == bindparam("seen")
+)
+_ARCHIVED: Final = (
+    select(EVENTS.c.sequence)
+    .where(EVENTS.c.node == bindparam("of"), EVENTS.c.sequence <= bindparam("last"))
+    .order_by(EVENTS.c.sequence)
+    .limit(LIMIT)
+)
+REMOVE_ARCHIVED: Final = (
+    delete(EVENTS).where(EVENTS.c.sequence.in_(_ARCHIVED)).execution_options(preserve_rowcount=True)
+)
+REMOVE_ARCHIVED_SEALS: Final = delete(AUDIT_SEALS).where(
+    AUDIT_SEALS.c.node == bindparam("of"), AUDIT_SEALS.c.sequence <= bindparam("last")
+)
+
+NODES: Final = (
+    select(EVENTS.c.node).union(select(AUDIT_SEALS.c.node), select(AUDIT_CUTS.c.node)).order_by(EVENTS.c.node)
+)
 
 # --- the deployment --------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@
 | pair_secrets | its sealed private half: deleted at the pair's end |
 | events | the audit trail with its hash chain; refers to nothing, so that it outlives everything |
 | audit_seals | a MAC of the token over the trail up to an event: one for each thousand events |
+| audit_cuts | a MAC of the token over the last event of a node's trail that was archived: what follows is there |
 
 Instants are Unix time in milliseconds. `revision` is what compare-and-swap compares.
 """
@@ -271,6 +272,15 @@ AUDIT_SEALS: Final = Table(
     Column("mac", LargeBinary, nullable=False),
 )
 Index("sealed", AUDIT_SEALS.c.node, AUDIT_SEALS.c.sequence)
+
+AUDIT_CUTS: Final = Table(
+    "audit_cuts",
+    METADATA,
+    Column("node", Text, primary_key=True, server_default=text("''")),
+    Column("sequence", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+)
 
 for _column in (column for table in METADATA.tables.values() for column in table.columns):
     if isinstance(_column.type, String):

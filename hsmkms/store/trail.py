@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from hsmkms.core.errors import EventUnreadable, HsmkmsError, StoreUnavailable
-from hsmkms.core.events import DIGEST_BYTES, MAC_BYTES, AuditHead, AuditSeal, ChainedEvent, Event, EventTag, block_of
+from hsmkms.core.events import DIGEST_BYTES, MAC_BYTES, AuditCut, AuditHead, AuditSeal, ChainedEvent, Event, EventTag
 from hsmkms.store import queries
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class _Statements(NamedTuple):
 
 
 _EVENTS: Final = _Statements(queries.EVENTS_AFTER, queries.EVENT_SEQUENCES, queries.EVENT, "Event")
+_CUT: Final = "The cut after event"
 _SEALS: Final = _Statements(queries.SEALS_AFTER, queries.SEAL_SEQUENCES, queries.SEAL, "The seal of event")
 
 
@@ -69,8 +70,38 @@ def last_seal(reading: SqlReading, node: str) -> AuditSeal | None:
     Raises:
         EventUnreadable: it cannot be read.
     """
-    rows = reading.rows(queries.LAST_SEAL, {"node": node})
-    return seal_of(rows[0]) if rows else None
+    return _only(reading, queries.LAST_SEAL, queries.LAST_SEAL_THERE, seal_of, node, _SEALS.what)
+
+
+def cut(reading: SqlReading, node: str) -> AuditCut | None:
+    """Return where a node's trail begins after what was archived; None: it begins with its first event.
+
+    Raises:
+        EventUnreadable: it cannot be read.
+    """
+    return _only(reading, queries.CUT, queries.CUT_THERE, cut_of, node, _CUT)
+
+
+def _only(
+    reading: SqlReading,
+    statement: Executable,
+    there: Executable,
+    read: Callable[[Row[Any]], Read],
+    node: str,
+    what: str,
+) -> Read | None:
+    """Return what is read from the one row of a statement; `there` asks for nothing that may be spoilt in it."""
+    asked = {"node": node}
+    try:
+        rows = reading.rows(statement, asked)
+    except StoreUnavailable:
+        raise
+    except HsmkmsError:
+        reading.failed = False
+        if reading.rows(there, asked):
+            raise EventUnreadable(0, what) from None
+        raise
+    return read(rows[0]) if rows else None
 
 
 def _page(
@@ -151,14 +182,10 @@ def seal_of(row: Row[Any]) -> AuditSeal:
     Raises:
         EventUnreadable: it is none.
     """
-    if type(row.sequence) is not int or row.sequence < 1:
-        raise EventUnreadable(0, _SEALS.what)
-    values = ((row.digest, DIGEST_BYTES), (row.mac, MAC_BYTES))
-    if row.block != block_of(row.sequence) or any(
-        type(each) is not bytes or len(each) != size for each, size in values
-    ):
+    head = _head_of(row, _SEALS.what)
+    if row.block != head.block:
         raise EventUnreadable(row.sequence, _SEALS.what)
-    return AuditSeal(AuditHead(row.sequence, row.digest, row.node), row.mac)
+    return AuditSeal(head, row.mac)
 
 
 def seal_values(seal: AuditSeal) -> dict[str, object]:
@@ -171,3 +198,29 @@ def seal_values(seal: AuditSeal) -> dict[str, object]:
         "digest": head.digest,
         "mac": seal.mac,
     }
+
+
+def cut_of(row: Row[Any]) -> AuditCut:
+    """Return the cut of a row.
+
+    Raises:
+        EventUnreadable: it is none.
+    """
+    return AuditCut(_head_of(row, _CUT), row.mac)
+
+
+def cut_values(cut: AuditCut) -> dict[str, object]:
+    """Return the row of a cut."""
+    return {"node": cut.head.node, "sequence": cut.head.sequence, "digest": cut.head.digest, "mac": cut.mac}
+
+
+def _head_of(row: Row[Any], what: str) -> AuditHead:
+    if type(row.sequence) is not int or row.sequence < 1:
+        raise EventUnreadable(0, what)
+    values = ((row.digest, DIGEST_BYTES), (row.mac, MAC_BYTES))
+    if any(type(each) is not bytes or len(each) != size for each, size in values):
+        raise EventUnreadable(row.sequence, what)
+    head = AuditHead(row.sequence, row.digest, row.node)
+    if AuditHead.parse(str(head)) != head:  # of what no node is called
+        raise EventUnreadable(row.sequence, what)
+    return head

@@ -10,7 +10,7 @@ from hsmkms.core.errors import ChangedMeanwhile, StoreUnavailable
 from hsmkms.core.ids import Account
 from hsmkms.core.ports import Tombstone
 from hsmkms.core.replacing import replaced
-from hsmkms.store import queries
+from hsmkms.store import queries, trail
 from hsmkms.store.reading import SqlReading
 from hsmkms.store.rows import (
     credential_life_values,
@@ -25,7 +25,6 @@ from hsmkms.store.rows import (
     tombstone_values,
 )
 from hsmkms.store.sealing_keys import HOLD_KEY, sealing_keys_in
-from hsmkms.store.trail import seal_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Executable
 
     from hsmkms.core.credentials import Credential
-    from hsmkms.core.events import AuditSeal, Event
+    from hsmkms.core.events import AuditCut, AuditSeal, Event
     from hsmkms.core.ids import AccountName, Instant, KeyId
     from hsmkms.core.keys import Key
     from hsmkms.core.tickets import Pair, Ticket
@@ -178,7 +177,27 @@ class SqlWriting(SqlReading):
     def seal(self, seal: AuditSeal) -> None:
         """Keep a seal of the trail, in the place of an older one of the same block."""
         self.run(queries.REMOVE_SEAL, {"of": seal.head.node, "this": seal.head.block})
-        self.run(queries.ADD_SEAL, seal_values(seal))
+        self.run(queries.ADD_SEAL, trail.seal_values(seal))
+
+    def cut(self, old: AuditCut | None, new: AuditCut) -> None:
+        """Have a node's trail begin after the cut `new`; until now it begins after `old`.
+
+        Raises:
+            ChangedMeanwhile: it does not.
+        """
+        if trail.cut(self, new.head.node) != old:
+            raise ChangedMeanwhile
+        if old is not None:
+            seen = {"of": old.head.node, "seen": old.head.sequence}
+            if not self.run(queries.REMOVE_CUT, seen).rowcount:
+                raise ChangedMeanwhile
+        self.run(queries.ADD_CUT, trail.cut_values(new))
+
+    def remove_archived(self, cut: AuditCut, most: int) -> int:
+        """Remove at most `most` events up to a cut that the trail has, with their seals; return how many it were."""
+        up_to = {"of": cut.head.node, "last": cut.head.sequence}
+        self.run(queries.REMOVE_ARCHIVED_SEALS, up_to)
+        return self.run(queries.REMOVE_ARCHIVED, {**up_to, "limit": most}).rowcount
 
     def has_sealing_key(self, role: CustodyRole, version: int) -> bool:
         """Tell whether what is under this sealing key can be opened when this change is committed."""

@@ -25,6 +25,8 @@ from hsmkms.core.wrapping import WRAPPING_KEY_BITS, WRAPPING_KEY_BYTES, Wrapping
 from hsmkms.hsm.host import outside
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from hsmkms.core.material import Edition
     from hsmkms.core.ports import Hsm
     from hsmkms.core.tickets import FreshPair
@@ -289,19 +291,44 @@ class HsmContract:
                 await hsm.import_material(each)
         await hsm.import_material(order)
 
-    # --- seals ---------------------------------------------------------------------------------------------
+    # --- seals and cuts ------------------------------------------------------------------------------------
 
-    async def test_a_seal_is_one_over_its_head_only(self, hsm: Hsm) -> None:
-        head = AuditHead(2**40, bytes(range(32)))
-        mac = await hsm.seal_head("d", head)
+    @pytest.mark.parametrize("node", ["", "node-1"])
+    async def test_a_seal_is_one_over_its_head_only(self, hsm: Hsm, node: str) -> None:
+        await self.require_of_its_head_only(hsm.seal_head, hsm.holds_seal, node)
+
+    @pytest.mark.parametrize("node", ["", "node-1"])
+    async def test_a_cut_is_one_after_its_head_only(self, hsm: Hsm, node: str) -> None:
+        await self.require_of_its_head_only(hsm.cut_after, hsm.holds_cut, node)
+
+    @staticmethod
+    async def require_of_its_head_only(
+        make: Callable[[str, AuditHead], Awaitable[bytes]],
+        holds: Callable[[str, AuditHead, bytes], Awaitable[bool]],
+        node: str,
+    ) -> None:
+        head = AuditHead(2**40, bytes(range(32)), node)
+        mac = await make("d", head)
         assert len(mac) == MAC_BYTES
-        assert mac == await hsm.seal_head("d", head)
-        assert await hsm.holds_seal("d", head, mac)
-        for other in (replace(head, sequence=2**40 + 1), replace(head, digest=bytes(32))):
-            assert not await hsm.holds_seal("d", other, mac)
-        assert not await hsm.holds_seal("another", head, mac)
+        assert mac == await make("d", head)
+        assert await holds("d", head, mac)
+        for other in (
+            replace(head, sequence=2**40 + 1),
+            replace(head, digest=bytes(32)),
+            replace(head, node="node-2"),
+            replace(head, node="" if node else "node-1"),
+        ):
+            assert not await holds("d", other, mac)
+        assert not await holds("another", head, mac)
         for at in range(MAC_BYTES):
-            assert not await hsm.holds_seal("d", head, changed(mac, at))
+            assert not await holds("d", head, changed(mac, at))
+
+    @pytest.mark.parametrize("node", ["", "node-1"])
+    async def test_a_seal_is_no_cut_and_a_cut_no_seal(self, hsm: Hsm, node: str) -> None:
+        head = AuditHead(2**40, bytes(range(32)), node)
+        sealed, cut = await hsm.seal_head("d", head), await hsm.cut_after("d", head)
+        assert not await hsm.holds_cut("d", head, sealed)
+        assert not await hsm.holds_seal("d", head, cut)
 
     # --- credentials ---------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """What every implementation of `core.ports.Store`, `DeploymentStore` and `Inspection` must do.
 
 A room that has one runs the suite by subclassing `StoreContract`, and those of `store_life_contract`,
-`store_lookup_contract`, `store_scope_contract`, `store_sealing_contract`, `trail_contract` and `count_contract`, and
-giving them the fixtures `store` and `other`: two handles on one empty database.
+`store_lookup_contract`, `store_scope_contract`, `store_sealing_contract`, `trail_contract`, `archive_contract` and
+`count_contract`, and giving them the fixtures `store` and `other`: two handles on one empty database.
 """
 
 from __future__ import annotations

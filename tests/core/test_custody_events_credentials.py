@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +16,9 @@ from hsmkms.core.ids import AccessId, Account, AccountName, KeyId
 from hsmkms.core.material import Edition
 from hsmkms.core.records import of_material
 from tests.core.examples import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_a_label_names_the_deployment_and_the_role_and_no_two_are_alike() -> None:
@@ -56,14 +62,36 @@ def test_a_credential_has_a_sealed_secret_or_an_auth_token_and_never_both(proof:
 HEAD = AuditHead(2**40, bytes(range(32)))
 
 
-def test_what_a_seal_is_over_begins_as_nothing_else_that_the_key_is_used_for() -> None:
-    seal = HEAD.canonical("d")
+def test_what_the_mac_key_is_used_for_begins_with_what_it_is_for() -> None:
     record = of_material(AccountName("a"), KeyId("k"), Edition.FIPS, 1).canonical()
-    for other in (record, b"hsmkms proof v1", b"hsmkms fingerprint v1"):
-        shorter = min(len(seal), len(other))
-        assert seal[:shorter] != other[:shorter]
-    canonical = {each.canonical(name) for each in (HEAD, AuditHead(1, bytes(32))) for name in ("d", "dd", "")}
-    assert len(canonical) == 6
+    inputs = (HEAD.as_sealed("d"), HEAD.as_cut("d"), record, b"hsmkms proof v1", b"hsmkms fingerprint v1")
+    for one, other in itertools.combinations(inputs, 2):
+        shorter = min(len(one), len(other))
+        assert one[:shorter] != other[:shorter]
+
+
+def test_no_two_heads_deployments_or_nodes_are_sealed_or_cut_alike() -> None:
+    differences: list[dict[str, Any]] = [{}, {"sequence": 1}, {"digest": bytes(32)}, {"node": "n"}, {"node": "nn"}]
+    heads = [replace(HEAD, **each) for each in differences]
+    ways = (AuditHead.as_sealed, AuditHead.as_cut)
+    made = {way(head, name) for head in heads for name in ("d", "dd", "") for way in ways}
+    assert len(made) == len(heads) * 3 * len(ways)
+
+
+@pytest.mark.parametrize(
+    ("way", "domain"),
+    [(AuditHead.as_sealed, b"hsmkms audit seal v1"), (AuditHead.as_cut, b"hsmkms audit cut v1")],
+)
+def test_what_a_mac_was_made_of_once_it_is_made_of_for_ever(
+    way: Callable[[AuditHead, str], bytes], domain: bytes
+) -> None:
+    parts = [domain, b"d", (2**40).to_bytes(8, "big"), HEAD.digest]
+    assert way(HEAD, "d") == lengths_before(*parts)
+    assert way(replace(HEAD, node="n-1"), "d") == lengths_before(*parts, b"n-1")
+
+
+def lengths_before(*parts: bytes) -> bytes:
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 
 def test_a_head_is_read_as_it_is_shown() -> None:

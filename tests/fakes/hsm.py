@@ -165,11 +165,19 @@ class FakeHsm:
     async def seal_head(self, deployment_id: str, head: AuditHead) -> bytes:
         self._require_well()
         self.sealed.append(head)
-        return hmac.digest(self._mac_key, head.canonical(deployment_id), hashlib.sha256)
+        return hmac.digest(self._mac_key, head.as_sealed(deployment_id), hashlib.sha256)
 
     async def holds_seal(self, deployment_id: str, head: AuditHead, mac: bytes) -> bool:
         self._require_well()
-        return hmac.compare_digest(hmac.digest(self._mac_key, head.canonical(deployment_id), hashlib.sha256), mac)
+        return hmac.compare_digest(hmac.digest(self._mac_key, head.as_sealed(deployment_id), hashlib.sha256), mac)
+
+    async def cut_after(self, deployment_id: str, head: AuditHead) -> bytes:
+        self._require_well()
+        return hmac.digest(self._mac_key, head.as_cut(deployment_id), hashlib.sha256)
+
+    async def holds_cut(self, deployment_id: str, head: AuditHead, mac: bytes) -> bool:
+        self._require_well()
+        return hmac.compare_digest(hmac.digest(self._mac_key, head.as_cut(deployment_id), hashlib.sha256), mac)
 
     async def protect_secret(self, identity: RecordIdentity, secret: SecretKey) -> bytes:
         self._require_well()

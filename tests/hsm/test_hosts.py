@@ -121,6 +121,22 @@ async def test_only_a_command_s_host_makes_credentials(softhsm: TestToken, deplo
         await hosts.pool.close()
 
 
+async def test_only_a_command_s_host_cuts_the_audit_trail(softhsm: TestToken, deployment: Deployment) -> None:
+    head = AuditHead(1, bytes(range(32)))
+    serving, operating = (Hosts(softhsm, deployment, PoolLimits()) for _ in range(2))
+    await serving.add()
+    await operating.add(purpose=HostPurpose.OPERATE)
+    mac = await operating.pool.cut_after("d", head)
+    assert await operating.pool.holds_cut("d", head, mac)
+    with pytest.raises(InternalFault):
+        await serving.pool.cut_after("d", head)
+    with pytest.raises(InternalFault):
+        await serving.pool.holds_cut("d", head, mac)
+    assert not await serving.pool.holds_seal("d", head, mac), "nor is there another way to ask"
+    for hosts in (serving, operating):
+        await hosts.pool.close()
+
+
 async def test_a_host_started_for_init_does_nothing_else(softhsm: TestToken, deployment: Deployment) -> None:
     hosts = Hosts(softhsm, deployment, PoolLimits())
     await hosts.add(purpose=HostPurpose.INIT)
@@ -132,6 +148,10 @@ async def test_a_host_started_for_init_does_nothing_else(softhsm: TestToken, dep
         await hosts.pool.seal_head("d", AuditHead(1, bytes(32)))
     with pytest.raises(InternalFault):
         await hosts.pool.holds_seal("d", AuditHead(1, bytes(32)), bytes(32))
+    with pytest.raises(InternalFault):
+        await hosts.pool.cut_after("d", AuditHead(1, bytes(32)))
+    with pytest.raises(InternalFault):
+        await hosts.pool.holds_cut("d", AuditHead(1, bytes(32)), bytes(32))
     await hosts.pool.close()
 
 

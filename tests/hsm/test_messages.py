@@ -13,8 +13,10 @@ from hsmkms.core.material import Edition
 from hsmkms.core.records import RecordKind, of_credential, of_material
 from hsmkms.core.wrapping import WrappingAlgorithm
 from hsmkms.hsm import frames, messages
+from hsmkms.hsm.host.purposes import OBEYED
 from hsmkms.hsm.messages import Reply, Request
 from hsmkms.hsm.parts import CustodyItem, Head, Held, Identity, Place
+from hsmkms.hsm.settings import HostPurpose
 
 SECRET = b"needle-in-a-message"
 OWNER = Identity.of(of_material("alice", str(uuid.uuid4()), Edition.FIPS, 3))  # type: ignore[arg-type]
@@ -155,6 +157,8 @@ LARGEST_OF_EACH: tuple[messages.Verb, ...] = (
     messages.Random(size=MOST_DATA_KEY_BYTES),
     messages.SealHead(deployment_id="d" * 64, head=LONGEST_HEAD),
     messages.HoldsSeal(deployment_id="d" * 64, head=LONGEST_HEAD, mac=bytes(32)),
+    messages.CutAfter(deployment_id="d" * 64, head=LONGEST_HEAD),
+    messages.HoldsCut(deployment_id="d" * 64, head=LONGEST_HEAD, mac=bytes(32)),
     messages.ProtectSecret(identity=Identity.of(LONGEST), secret=bytes(256)),
     messages.OpenSecret(identity=Identity.of(LONGEST), record=bytes(4096)),
 )
@@ -200,6 +204,20 @@ def test_the_largest_request_of_every_verb_was_tried() -> None:
             messages.SealHead(deployment_id="d", head=Head(sequence=1, digest=bytes(31), node="")), id="head's digest"
         ),
         pytest.param(messages.HoldsSeal(deployment_id="d", head=LONGEST_HEAD, mac=bytes(33)), id="seal"),
+        pytest.param(messages.CutAfter(deployment_id="d" * 65, head=LONGEST_HEAD), id="cut's deployment"),
+        pytest.param(
+            messages.CutAfter(deployment_id="d", head=structs.replace(LONGEST_HEAD, digest=bytes(33))),
+            id="cut's digest",
+        ),
+        pytest.param(
+            messages.CutAfter(deployment_id="d", head=structs.replace(LONGEST_HEAD, sequence=-1)), id="cut's sequence"
+        ),
+        pytest.param(
+            messages.HoldsCut(deployment_id="d", head=structs.replace(LONGEST_HEAD, node="n" * 33), mac=bytes(32)),
+            id="cut's node",
+        ),
+        pytest.param(messages.HoldsCut(deployment_id="d", head=LONGEST_HEAD, mac=bytes(31)), id="cut too short"),
+        pytest.param(messages.HoldsCut(deployment_id="d", head=LONGEST_HEAD, mac=bytes(33)), id="cut too long"),
         pytest.param(messages.Attach(place=place_of(object_id=bytes(15))), id="object id"),
         pytest.param(messages.Attach(place=place_of(challenge=bytes(4097))), id="challenge"),
         pytest.param(messages.Attach(place=place_of(answer=bytes(4097))), id="answer"),
@@ -270,9 +288,16 @@ def test_the_verbs_are_a_short_fixed_list() -> None:
         "Random",
         "SealHead",
         "HoldsSeal",
+        "CutAfter",
+        "HoldsCut",
         "ProtectSecret",
         "OpenSecret",
     }
+
+
+@pytest.mark.parametrize("verb", [messages.ProtectSecret, messages.CutAfter, messages.HoldsCut])
+def test_what_only_a_command_s_host_may_do_no_other_does(verb: type[messages.Verb]) -> None:
+    assert [purpose for purpose, obeyed in OBEYED.items() if verb in obeyed] == [HostPurpose.OPERATE]
 
 
 def test_no_message_shows_its_values() -> None:

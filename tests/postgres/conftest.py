@@ -9,6 +9,7 @@ from hsmkms.audit.chain import link
 from hsmkms.store.database import SqlStore, open_store
 from hsmkms.store.schema import METADATA
 from hsmkms.store.versions import upgrade
+from tests.contract.archive_contract import NEIGHBOUR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -64,5 +65,13 @@ async def store(url: str) -> AsyncIterator[SqlStore]:
 async def other(url: str) -> AsyncIterator[SqlStore]:
     """A second handle on the database of `store`, as another process would have."""
     opened = await open_store(url, link=link, busy_seconds=BUSY_SECONDS)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def neighbour(url: str, store: SqlStore) -> AsyncIterator[SqlStore]:
+    """A handle of another node on the database of `store`."""
+    opened = await open_store(url, link=link, busy_seconds=BUSY_SECONDS, node=NEIGHBOUR)
     yield opened
     await opened.close()

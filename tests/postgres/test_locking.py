@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from hsmkms.audit.chain import link
+from hsmkms.audit.verification import Walk
 from hsmkms.core.credentials import Credential
 from hsmkms.core.errors import AliasTaken, ChangedMeanwhile, StoreUnavailable
+from hsmkms.core.events import AuditCut, AuditHead
 from hsmkms.core.ids import AccessId
 from hsmkms.store.database import open_store
 from hsmkms.store.postgresql import WRITERS
+from tests.contract.archive_contract import NEIGHBOUR, all_events, appended, cut, have_cut, removed, seal
 from tests.contract.store_contract import (
     ALICE,
     BEFORE,
@@ -24,6 +27,7 @@ from tests.contract.store_contract import (
     PAIR_ID,
     RECORD,
     account_of,
+    event,
     key,
     material,
     pair,
@@ -31,6 +35,7 @@ from tests.contract.store_contract import (
     stored,
     ticket,
 )
+from tests.contract.trail_contract import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,6 +247,72 @@ async def test_of_two_nodes_one_takes_an_alias_and_the_other_goes_on(
 
     await one_after_the_other(store, lambda writing: writing.add_key(key("wanted")), meeting, other, late)
     assert await stored(store, kept) == kept
+
+
+@pytest.mark.parametrize("old", [None, cut(3)], ids=["first", "later"])
+async def test_of_two_nodes_that_cut_one_trail_the_second_waits_and_is_refused(
+    store: SqlStore, other: SqlStore, meeting: Meeting, old: AuditCut | None
+) -> None:
+    if old is not None:
+        await have_cut(store, None, old)
+
+    def late(writing: SqlWriting) -> None:
+        writing.append(event("late"))
+        writing.cut(old, cut(5, 16))
+
+    with pytest.raises(ChangedMeanwhile):
+        await one_after_the_other(store, lambda writing: writing.cut(old, cut(4, 8)), meeting, other, late)
+    assert await store.trail().cut() == cut(4, 8)
+    assert await all_events(store) == []
+
+
+async def test_a_trail_that_is_cut_holds_up_no_other_and_no_event(
+    store: SqlStore, other: SqlStore, neighbour: SqlStore
+) -> None:
+    await appended(store, "r-1", "r-2", "r-3")
+    await sealed(store, seal(1), seal(2))
+    trail = await all_events(store)
+    up_to = AuditCut(AuditHead(trail[1].sequence, trail[1].digest), bytes(32))
+    entered, leave = threading.Event(), threading.Event()
+
+    def archive(writing: SqlWriting) -> int:
+        writing.cut(None, up_to)
+        count = writing.remove_archived(up_to, 10)
+        entered.set()
+        assert leave.wait(SECONDS)
+        return count
+
+    archiving = asyncio.create_task(store.write(archive))
+    assert await asyncio.to_thread(entered.wait, SECONDS)
+    async with asyncio.timeout(SECONDS):
+        await appended(other, "meanwhile")
+        await sealed(other, seal(3))
+        await appended(neighbour, "theirs")
+        await have_cut(neighbour, None, cut(1, node=NEIGHBOUR))
+    assert await all_events(other) == [*trail, *(await all_events(other))[3:]], "nothing is gone yet"
+    assert not archiving.done()
+    leave.set()
+    assert await archiving == 2
+    left = await all_events(store)
+    assert [each.event.request_id for each in left] == ["r-3", "meanwhile"]
+    assert Walk(up_to.head.digest, up_to.head.sequence).follow(left) is None
+
+
+async def test_two_that_remove_the_same_pieces_remove_them_once(
+    store: SqlStore, other: SqlStore, meeting: Meeting
+) -> None:
+    await appended(store, *(f"r-{number}" for number in range(6)))
+    trail = await all_events(store)
+    up_to = AuditCut(AuditHead(trail[4].sequence, trail[4].digest), bytes(32))
+    counts: list[int] = []
+
+    def remove(writing: SqlWriting) -> None:
+        counts.append(writing.remove_archived(up_to, 3))
+
+    await one_after_the_other(store, remove, meeting, other, remove)
+    assert counts[0] == 3
+    assert sum(counts) + sum(await removed(store, up_to, 3)) == 5
+    assert await all_events(store) == trail[5:]
 
 
 async def test_a_row_that_was_read_before_it_was_locked_is_refused_by_its_revision(

@@ -46,6 +46,7 @@ CHANGES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         "holds the table more, which",
     ),
     "another table": (("CREATE TABLE other (one INTEGER)",), "holds the table other"),
+    "a table that is gone": (("DROP TABLE audit_cuts",), "lacks the table audit_cuts"),
     "a table that forgets": (("ALTER TABLE key_tags SET UNLOGGED",), "holds the table key_tags otherwise"),
     "another index": (("CREATE UNIQUE INDEX once ON events (actor)",), "holds the index once"),
     "an index that is gone": (("DROP INDEX ix_keys_due",), "lacks the index ix_keys_due"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from hsmkms.store.database import SqlStore
+from tests.contract.archive_contract import ArchiveContract
 from tests.contract.count_contract import CountContract
 from tests.contract.store_contract import StoreContract, WholeStore
 from tests.contract.store_life_contract import LifeContract
@@ -14,6 +15,13 @@ PORTS: type[WholeStore] = SqlStore
 
 
 class TestSqlite(
-    StoreContract, CountContract, LifeContract, LookupContract, ScopeContract, SealingContract, TrailContract
+    StoreContract,
+    ArchiveContract,
+    CountContract,
+    LifeContract,
+    LookupContract,
+    ScopeContract,
+    SealingContract,
+    TrailContract,
 ):
     """The fixtures are those of this folder's conftest."""

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from hsmkms.audit.verification import Walk
-from hsmkms.core.errors import EventUnreadable, InternalFault, StoreUnavailable
-from hsmkms.core.events import AuditHead, AuditSeal
+from hsmkms.core.errors import EventUnreadable, HsmkmsError, InternalFault, StoreUnavailable
+from hsmkms.core.events import AuditCut, AuditHead, AuditSeal
 from hsmkms.store import queries
-from hsmkms.store.trail import events
+from hsmkms.store.trail import cut, events, last_seal
 from tests.contract.store_contract import event
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy import Executable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from hsmkms.store.reading import SqlReading
 
 SEAL = AuditSeal(AuditHead(4, bytes(32)), bytes(32))
+CUT = AuditCut(AuditHead(4, bytes(32)), bytes(32))
 
 # None of them is what this program writes, though some of them mean the same.
 SPOILT: dict[str, str] = {
@@ -63,6 +65,39 @@ def test_an_event_that_could_not_be_asked_for_is_not_said_to_be_spoilt() -> None
         events(cast("SqlReading", Reading()), "", 0, 10)
 
 
+class Faulty:
+    """A database that fails, and has no row, or says nothing any more."""
+
+    failed = False
+
+    def __init__(self, *found: list[SimpleNamespace] | HsmkmsError) -> None:
+        self._found = list(found)
+
+    def rows(self, _statement: Executable, _parameters: object) -> list[SimpleNamespace]:
+        found = self._found.pop(0)
+        if isinstance(found, HsmkmsError):
+            raise found
+        return found
+
+
+@pytest.mark.parametrize("ask", [cut, last_seal])
+@pytest.mark.parametrize(
+    ("found", "raised"),
+    [
+        pytest.param([StoreUnavailable()], StoreUnavailable, id="away"),
+        pytest.param([InternalFault(), StoreUnavailable()], StoreUnavailable, id="away then"),
+        pytest.param([InternalFault(), []], InternalFault, id="nothing there"),
+    ],
+)
+def test_a_row_that_could_not_be_asked_for_is_not_said_to_be_spoilt(
+    ask: Callable[[SqlReading, str], object],
+    found: list[list[SimpleNamespace] | HsmkmsError],
+    raised: type[HsmkmsError],
+) -> None:
+    with pytest.raises(raised):
+        ask(cast("SqlReading", Faulty(*found)), "")
+
+
 @pytest.fixture
 async def trail(store: SqlStore) -> SqlStore:
     await store.write(lambda writing: writing.append(*(event(f"r-{number}", number=number) for number in range(5))))
@@ -76,7 +111,7 @@ def edit(path: Path, statement: str, *parameters: object) -> None:
 
 
 def row(path: Path, table: str) -> dict[str, object]:
-    """Return the row of event 3, or the only seal."""
+    """Return the row of event 3, or the only seal or cut."""
     with closing(sqlite3.connect(path)) as database:
         database.row_factory = sqlite3.Row
         where = "WHERE sequence = 3" if table == "events" else ""
@@ -85,8 +120,8 @@ def row(path: Path, table: str) -> dict[str, object]:
 
 def put_back(path: Path, table: str, before: dict[str, object]) -> None:
     columns, marks = ", ".join(before), ", ".join("?" for _ in before)
-    if table == "audit_seals":
-        edit(path, "DELETE FROM audit_seals")
+    if table != "events":
+        edit(path, f"DELETE FROM {table}")  # noqa: S608 - as above
     edit(path, f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})", *before.values())  # noqa: S608 - as above
 
 
@@ -121,16 +156,45 @@ async def test_a_page_that_begins_with_it_names_it(trail: SqlStore, path: Path) 
     assert caught.value.sequence == 3
 
 
+NO_TEXT = "CAST(x'ff' AS TEXT)"
+SPOILT_MACS = ("mac = x'00'", "digest = x'00'", "mac = 'text'", "digest = 7", f"mac = {NO_TEXT}", f"digest = {NO_TEXT}")
+ELSEWHERE = {"sequence = -4", "sequence = 0", f"sequence = {NO_TEXT}"}
+"""Not among those that are asked for, or at the end of them, where it can only be said that something is wrong."""
+SPOILT_SEQUENCES = ("sequence = 'x'", f"sequence = {NO_TEXT}", "sequence = -4", "sequence = 0", "sequence = 1.5")
+
+
 async def test_a_row_that_is_no_seal_is_named(trail: SqlStore, path: Path) -> None:
     before = row(path, "audit_seals")
-    for change in ("mac = x'00'", "digest = x'00'", "mac = 'text'", "digest = 7", "block = 1", "sequence = 'x'"):
+    for change in (*SPOILT_MACS, *SPOILT_SEQUENCES, "block = 1", "block = 'x'"):
         assert await trail.trail().seals(0, 10) == [SEAL] == [await trail.trail().last_seal()]
         edit(path, f"UPDATE audit_seals SET {change}")  # noqa: S608 - our own words
         with pytest.raises(EventUnreadable, match="The seal of event"):
             await trail.trail().last_seal()
-        with pytest.raises(EventUnreadable, match="The seal of event"):
-            await trail.trail().seals(0, 10)
+        if change not in ELSEWHERE:
+            with pytest.raises(EventUnreadable, match="The seal of event"):
+                await trail.trail().seals(0, 10)
         put_back(path, "audit_seals", before)
-    edit(path, "UPDATE audit_seals SET sequence = -4")
-    with pytest.raises(EventUnreadable, match="The seal of event"):
-        await trail.trail().last_seal()
+
+
+async def test_a_row_that_is_no_cut_is_named_and_never_replaced(trail: SqlStore, path: Path) -> None:
+    await trail.write(lambda writing: writing.cut(None, CUT))
+    before, nodes = row(path, "audit_cuts"), await trail.nodes()
+    for change in (*SPOILT_MACS, *SPOILT_SEQUENCES):
+        assert await trail.trail().cut() == CUT
+        edit(path, f"UPDATE audit_cuts SET {change}")  # noqa: S608 - our own words
+        with pytest.raises(EventUnreadable, match="The cut after event"):
+            await trail.trail().cut()
+        with pytest.raises(EventUnreadable, match="The cut after event"):
+            await trail.write(lambda writing: writing.cut(CUT, CUT))
+        assert await trail.nodes() == nodes
+        put_back(path, "audit_cuts", before)
+
+
+@pytest.mark.parametrize("table", ["audit_cuts", "audit_seals"])
+async def test_of_a_node_whose_name_is_no_text_nothing_is_read(trail: SqlStore, path: Path, table: str) -> None:
+    await trail.write(lambda writing: writing.cut(None, CUT))
+    edit(path, f"UPDATE {table} SET node = x'61'")  # noqa: S608 - our own words
+    (node,) = set(await trail.nodes()) - {""}
+    asked = trail.trail(node).cut if table == "audit_cuts" else trail.trail(node).last_seal
+    with pytest.raises(EventUnreadable):
+        await asked()

@@ -124,7 +124,7 @@ async def test_another_programs_database_is_refused_and_left_alone(url: str, pat
     assert contents(path) == before
 
 
-@pytest.mark.parametrize("name", ["audit_seals", "keys"])
+@pytest.mark.parametrize("name", ["audit_cuts", "audit_seals", "keys"])
 async def test_without_one_of_its_tables_it_is_unusable_and_that_is_said(url: str, path: Path, name: str) -> None:
     await upgrade(url)
     with sqlite3.connect(path) as connection:

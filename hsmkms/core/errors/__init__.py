@@ -16,6 +16,7 @@ Laws:
 from __future__ import annotations
 
 from hsmkms.core.errors.installation import (
+    ArchiveUnusable,
     BackupUnusable,
     ConfigurationInvalid,
     EventUnreadable,
@@ -104,6 +105,7 @@ __all__ = [
     "ActionUnknown",
     "AliasInvalid",
     "AliasTaken",
+    "ArchiveUnusable",
     "AuthTokenUnknown",
     "AuthenticationFault",
     "AuthorizationFault",

@@ -36,6 +36,10 @@ class BackupUnusable(OperatorFault):
     """A backup cannot be made, is damaged, or is to be restored where there is something already."""
 
 
+class ArchiveUnusable(OperatorFault):
+    """An archive of the audit trail cannot be written or read, or is of another deployment."""
+
+
 class NotTransferable(OperatorFault):
     """Material is under a sealing key that never lets it go, not even to its successor."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from hsmkms.core.credentials import Credential, KeyScope
     from hsmkms.core.custody import CustodyObject, Deployment
-    from hsmkms.core.events import AuditHead, AuditSeal, ChainedEvent, Event
+    from hsmkms.core.events import AuditCut, AuditHead, AuditSeal, ChainedEvent, Event
     from hsmkms.core.ids import AccessId, Account, AccountName, Instant, KeyId, PairId
     from hsmkms.core.keys import Key, KeyState, KeyUsage, Origin
     from hsmkms.core.metering import StoreCounts
@@ -184,6 +184,16 @@ class Writing(Reading, Protocol):
     def seal(self, seal: AuditSeal) -> None:
         """Keep a seal of the trail, in the place of an older one of the same thousand events."""
 
+    def cut(self, old: AuditCut | None, new: AuditCut) -> None:
+        """Have a node's trail begin after the cut `new`; until now it begins after `old`.
+
+        Raises:
+            ChangedMeanwhile: it does not.
+        """
+
+    def remove_archived(self, cut: AuditCut, most: int) -> int:
+        """Remove at most `most` events up to a cut that the trail has, with their seals; return how many it were."""
+
 
 class Store(Protocol):
     """The database.
@@ -297,6 +307,12 @@ class TrailReading(Protocol):
 
     async def head(self) -> AuditHead | None:
         """Return the newest event's place and digest; None in an empty trail."""
+
+    async def cut(self) -> AuditCut | None:
+        """Return where the trail begins after what was archived; None: it begins with its first event.
+
+        What is still there of a sequence up to the cut is in the archive, and on its way out.
+        """
 
     async def last_seal(self) -> AuditSeal | None:
         """Return the newest seal of the trail."""

@@ -145,6 +145,20 @@ class Hsm(Protocol):
     async def holds_seal(self, deployment_id: str, head: AuditHead, mac: bytes) -> bool:
         """Tell whether the token made `mac` over this head."""
 
+    async def cut_after(self, deployment_id: str, head: AuditHead) -> bytes:
+        """Return the token's MAC (32 bytes) that says that the deployment's trail up to `head` was archived.
+
+        Raises:
+            InternalFault: this is a host of the service, and no command's.
+        """
+
+    async def holds_cut(self, deployment_id: str, head: AuditHead, mac: bytes) -> bool:
+        """Tell whether the token made `mac` as such a cut after this head; only of a command's host.
+
+        Raises:
+            InternalFault: as `cut_after`.
+        """
+
     async def protect_secret(self, identity: RecordIdentity, secret: SecretKey) -> bytes:
         """Return a credential's secret as a record under the credential key."""
 

@@ -32,13 +32,14 @@ _SERVING: Final[frozenset[type[messages.Verb]]] = frozenset(
 )
 OBEYED: Final[Mapping[HostPurpose, frozenset[type[messages.Verb]]]] = {
     HostPurpose.SERVE: _SERVING,
-    HostPurpose.OPERATE: _SERVING | {messages.ProtectSecret},
+    HostPurpose.OPERATE: _SERVING | {messages.ProtectSecret, messages.CutAfter, messages.HoldsCut},
     HostPurpose.INIT: frozenset(
         (messages.Initialise, messages.Attach, messages.MakeSealingKeys, messages.DestroySealingKeys)
     ),
     HostPurpose.TRANSFER: frozenset((messages.Attach, messages.ResealMaterial)),
 }
-"""Whoever takes over the web process could otherwise make a credential of its own for any account."""
+"""Whoever takes over the web process could otherwise make a credential of its own for any account, and do away with the
+audit trail as if it had been archived."""
 
 
 def allowed(verb: messages.Verb, purpose: HostPurpose) -> bool:

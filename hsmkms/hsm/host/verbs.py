@@ -121,7 +121,7 @@ def _carry_out(bench: Workbench, verb: messages.Verb, token: TokenDescription) -
             return _with_material(bench, verb)
         case messages.Random() | messages.Probe():
             return _of_token(bench, verb, token)
-        case messages.SealHead() | messages.HoldsSeal():
+        case messages.SealHead() | messages.HoldsSeal() | messages.CutAfter() | messages.HoldsCut():
             return _of_trail(bench, verb)
         case messages.ProtectSecret() | messages.OpenSecret():
             return _of_secret(bench, verb)
@@ -201,13 +201,19 @@ def _held(bench: Workbench, wire: Held) -> HeldMaterial:
     return HeldMaterial(_owner(bench, wire.owner, RecordKind.MATERIAL), wire.record)
 
 
-def _of_trail(bench: Workbench, verb: messages.SealHead | messages.HoldsSeal) -> Answer:
+def _of_trail(
+    bench: Workbench, verb: messages.SealHead | messages.HoldsSeal | messages.CutAfter | messages.HoldsCut
+) -> Answer:
     head = verb.head.core()
     match verb:
         case messages.SealHead():
             return messages.HeadSealed(mac=seals.make(bench, verb.deployment_id, head))
         case messages.HoldsSeal():
             return messages.SealCompared(holds=seals.holds(bench, verb.deployment_id, head, verb.mac))
+        case messages.CutAfter():
+            return messages.HeadSealed(mac=seals.cut_after(bench, verb.deployment_id, head))
+        case messages.HoldsCut():
+            return messages.SealCompared(holds=seals.holds_cut(bench, verb.deployment_id, head, verb.mac))
 
 
 def _of_secret(bench: Workbench, verb: messages.ProtectSecret | messages.OpenSecret) -> Answer:
