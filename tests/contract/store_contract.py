@@ -292,7 +292,7 @@ class ListContract:
             ("prod", ["prod_db"]),
             ("_", ["prod_db"]),
             ("%", []),
-            ("-db", ["Prod-db"]),
+            ("od-db", ["Prod-db"]),  # "-db" can be in a key id, too
             ("", ["prod_db", "Prod-db", "ärger"]),
             ("är", ["ärger"]),
             ("ÄR", []),
