@@ -356,7 +356,8 @@ async def test_of_two_that_wait_for_each_other_one_is_run_again(store: SqlStore,
         store.write(crossing("one", mine.key_id, yours.key_id)),
         other.write(crossing("two", yours.key_id, mine.key_id)),
     )
-    assert sorted(runs) in (["one", "one", "two"], ["one", "two", "two"])
+    # Who is run again can be faster than the one that waited for it, and then they wait for each other once more.
+    assert len(runs) > len(set(runs)) == 2
     for each in (mine, yours):
         assert sorted((await stored(store, each)).description.split()[-2:]) == ["one", "two"]
 
